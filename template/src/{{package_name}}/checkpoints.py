@@ -1,0 +1,139 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is written under a temporary name, flushed to the disk, listed with sizes and
+hashes in a manifest, and then renamed: whoever is killed in between leaves the ones before
+untouched. A truncated or altered one is recognised and passed over.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+
+MANIFEST = "manifest.json"
+_PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, `step-000020/` and so on."""
+
+    directory: Path
+    keep: int
+
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Let `write` fill a new checkpoint's folder; drop the oldest beyond `keep`."""
+        path = self.directory / f"{_PREFIX}{step:06d}"
+        write_whole(path, write)
+        for old in self.all()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return path
+
+    def all(self) -> list[Path]:
+        """Every checkpoint's folder, oldest first, whole or not."""
+        found = [p for p in self.directory.glob(f"{_PREFIX}*") if p.name[len(_PREFIX) :].isdigit()]
+        return sorted(found, key=step_of)
+
+    def newest(self, warn: Callable[[str], None]) -> Path | None:
+        """The newest whole checkpoint; each damaged one before it is named to `warn`."""
+        for path in reversed(self.all()):
+            problem = damage(path)
+            if problem is None:
+                return path
+            warn(f"checkpoint {path} is damaged ({problem}); trying the one before")
+        return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder that appears at `path` complete or not at all.
+
+    What stood at `path` is replaced only then. Raises UserError when the disk is full or
+    the place cannot be written; nothing that existed is lost.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    replaced = path.with_name(f".{path.name}.replaced")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        _write_manifest(temporary)
+        if path.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            path.rename(replaced)
+        temporary.rename(path)
+        _sync(path.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        advice = (
+            "free some space" if error.errno == errno.ENOSPC else "check that it can be written"
+        )
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); {advice} and run again: "
+            "earlier checkpoints are whole"
+        ) from error
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a folder that `write_whole` wrote, or None when it is whole."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            file = path / name
+            if file.stat().st_size != expected["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes, not {expected['bytes']}"
+            if _sha256(file) != expected["sha256"]:
+                return f"{name} was altered"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} cannot be read"
+    return None
+
+
+def _write_manifest(folder: Path) -> None:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    manifest = {}
+    target = folder / MANIFEST
+    target.touch()
+    for file in files:
+        # safetensors writes for the owner alone, whatever the umask; a service runs as another
+        file.chmod(target.stat().st_mode)
+        _sync(file)
+        manifest[file.relative_to(folder).as_posix()] = {
+            "bytes": file.stat().st_size,
+            "sha256": _sha256(file),
+        }
+    target.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _sync(target)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder's entries to the disk (folders cannot be opened on Windows)."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

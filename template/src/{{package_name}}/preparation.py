@@ -1,0 +1,46 @@
+"""From a raw file to `train.jsonl` and `eval.jsonl`: validated, without repeats or leaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import write_whole
+from .config import DataConfig
+from .data import Example, example_key, read_examples, split_examples, to_record
+from .errors import DataError
+from .rows import content_sha256
+
+
+def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
+    """Write the folder `output` whole or not at all; return the counts it also holds.
+
+    Raises DataError naming the first row that cannot be used.
+    """
+    unique: dict[str, Example] = {}
+    total = 0
+    for example in read_examples(location, data):
+        total += 1
+        unique.setdefault(example_key(example), example)
+    train, held_out = split_examples(list(unique.values()), data.eval_fraction)
+    if not held_out:
+        raise DataError(f"{location}: too few different rows to hold some out for evaluation")
+    summary = {
+        "source": location,
+        "source_sha256": content_sha256([location]),
+        "rows": total,
+        "repeated_rows_dropped": total - len(unique),
+        "train_rows": len(train),
+        "eval_rows": len(held_out),
+    }
+
+    def write(path: Path) -> None:
+        for name, examples in (("train", train), ("eval", held_out)):
+            lines = [json.dumps(to_record(e, data), ensure_ascii=False) + "\n" for e in examples]
+            (path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        (path / "summary.json").write_text(text, encoding="utf-8")
+
+    write_whole(output, write)
+    return summary

@@ -1,0 +1,218 @@
+"""Reading rows from CSV, JSONL, Parquet and text files, folders of them, or the hub.
+
+Rows stream: a file larger than memory is read without being held. Every row knows its
+file and line, so that whoever refuses it can say where it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import DataError
+
+T = TypeVar("T")
+
+CSV_FIELD_LIMIT = 64 * 2**20  # characters; the csv module's own 131,072 refuses long documents
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record; `number` is its line (text formats) or its 1-based row (Parquet, hub)."""
+
+    source: str
+    number: int
+    values: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """File and line, as an editor understands it."""
+        return f"{self.source}:{self.number}"
+
+
+def read_rows(location: str, split: str = "train", revision: str | None = None) -> Iterator[Row]:
+    """Yield the rows of a local file or folder, or of a split of a hub dataset.
+
+    Raises DataError for a missing or unreadable file, naming file and line.
+    """
+    path = Path(location).expanduser()
+    if path.exists():
+        empty = True
+        for file in data_files(path):
+            for row in _READERS[file.suffix.lower()](file):
+                empty = False
+                yield row
+        if empty:
+            raise DataError(f"{location} has no rows; give a file with at least one")
+    elif is_hub_id(location):
+        yield from _read_hub(location, split, revision)
+    else:
+        raise DataError(f"{location}: no such file; check the path in the `data` section")
+
+
+def is_hub_id(location: str) -> bool:
+    """Whether `location` can only be a hub id (`org/name` without a data suffix)."""
+    parts = location.split("/")
+    plain = len(parts) <= 2 and all(parts) and not location.startswith((".", "~", "/"))
+    return plain and Path(location).suffix.lower() not in _READERS
+
+
+def data_files(path: Path) -> list[Path]:
+    """The data files at `path`, sorted. Raises DataError when there is none."""
+    if path.is_file():
+        if path.suffix.lower() not in _READERS:
+            known = ", ".join(sorted(_READERS))
+            raise DataError(f"{path}: unknown kind of file; this project reads {known}")
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _READERS)
+    if not files:
+        raise DataError(f"{path} holds no data file ({', '.join(sorted(_READERS))})")
+    return files
+
+
+def content_sha256(locations: Sequence[str]) -> str:
+    """Hash of the bytes of all local files; a hub id counts by its name."""
+    digest = hashlib.sha256()
+    for location in locations:
+        path = Path(location).expanduser()
+        if not path.exists():
+            digest.update(location.encode())
+            continue
+        for file in data_files(path):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def hold_out(
+    items: Sequence[T], key: Callable[[T], str], fraction: float
+) -> tuple[list[T], list[T]]:
+    """Split into (kept, held out) by a hash of the content.
+
+    Items with equal keys land on the same side, and an item keeps its side when others are
+    added. With two or more distinct keys neither side is empty.
+    """
+    hashes = [int.from_bytes(hashlib.sha256(key(item).encode()).digest()[:8]) for item in items]
+    threshold = int(fraction * 2**64)
+    if len(set(hashes)) > 1:
+        threshold = min(max(threshold, min(hashes) + 1), max(hashes))
+    else:
+        threshold = 0
+    kept = [item for item, digest in zip(items, hashes, strict=True) if digest >= threshold]
+    held = [item for item, digest in zip(items, hashes, strict=True) if digest < threshold]
+    return kept, held
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line). Raises DataError on bytes that are not UTF-8."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for number, line in enumerate(stream, start=1):
+                yield number, line
+    except UnicodeDecodeError:
+        raise DataError(f"{path}:{number + 1} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{number} is not JSON ({error.msg} at column {error.colno}); "
+                "each line must be one object"
+            ) from None
+        if not isinstance(values, dict):
+            raise DataError(f"{path}:{number} is not a JSON object; each line must be one")
+        yield Row(str(path), number, values)
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(CSV_FIELD_LIMIT)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for cells in reader:
+            if not header:
+                header = _header(path, cells)
+            elif cells:
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{path}:{start} has {len(cells)} columns where the header has "
+                        f"{len(header)}; quote a text that holds the separator"
+                    )
+                yield Row(str(path), start, dict(zip(header, cells, strict=True)))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{start} is not valid CSV: {error}; check its quotes") from None
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}:1 names the column `{repeated[0]}` twice; rename one")
+    return names
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(str(path), number, values)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a whole Parquet file: {str(error)[:80]}") from None
+
+
+def _read_text(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        if line.strip():
+            yield Row(str(path), number, {"text": line.strip()})
+
+
+def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
+    # imported here: it costs a second, and local files do not need it
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        dataset = load_dataset(name, split=split, revision=revision, streaming=True)
+    except DatasetNotFoundError:
+        raise DataError(f"{name} is neither a local path nor a dataset of the hub") from None
+    except ValueError as error:
+        raise DataError(f"{name}: {str(error)[:200]}") from None
+    except (ConnectionError, OSError) as error:
+        raise DataError(
+            f"{name} is no local path and the hub cannot be reached "
+            f"({type(error).__name__}); check the network or name a local file"
+        ) from None
+    for number, values in enumerate(dataset, start=1):
+        yield Row(f"{name}[{split}]", number, dict(values))
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": _read_parquet,
+    ".txt": _read_text,
+}

@@ -1,0 +1,71 @@
+"""Evaluation: the model over held-out data, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from .config import Config
+from .data import Batch, Dataset, Split, load_eval
+from .metrics import Metrics
+from .model import AUTO_CLASS, loss_and_predictions
+from .optimization import Precision, pick_precision
+from .pretrained import load as load_pretrained
+from .pretrained import load_trained, pick_device
+from .runs import write_json
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    """NumPy arrays to tensors."""
+    return {
+        name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in batch.items()
+    }
+
+
+@torch.no_grad()
+def evaluate(
+    model: Any, data: Dataset, split: Split, batch_size: int, precision: Precision
+) -> Metrics:
+    """Run `model` over `split`; rows of like length share a batch."""
+    was_training = model.training
+    model.eval()
+    metrics = Metrics(data.labels)
+    for indices in _batches(data, split, batch_size):
+        batch = data.batch(split, indices)
+        with precision.autocast():
+            loss, predictions = loss_and_predictions(model, to_device(batch, precision.device))
+        metrics.update(batch, predictions.cpu().numpy(), float(loss))
+    model.train(was_training)
+    return metrics
+
+
+def _batches(data: Dataset, split: Split, batch_size: int) -> Iterator[list[int]]:
+    lengths = [split.length(i) for i in range(len(split))]
+    order = np.argsort(lengths, kind="stable").tolist()
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
+    """Evaluate a trained model's folder on the configured held-out data.
+
+    Prints the scalars, writes evaluation.json beside the model, returns all metrics.
+    """
+    device = pick_device()
+    precision = pick_precision(config.train.precision, device)
+    model: Any = load_trained(AUTO_CLASS, folder, dtype=torch.float32).to(device)
+    tokenizer = load_pretrained(AutoTokenizer, str(folder))
+    data = load_eval(config, tokenizer, model.config)
+    metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)
+    report = {"data_sha256": data.sha256, **metrics.report()}
+    path = folder.parent / "evaluation.json"
+    write_json(path, report)
+    for name, value in metrics.scalars().items():
+        print(f"{name} {value:.4f}")
+    print(f"all metrics: {path}")
+    return report

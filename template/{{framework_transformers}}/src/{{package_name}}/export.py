@@ -1,0 +1,46 @@
+"""Export: merged weights in the Hugging Face layout, checked against the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from .checkpoints import write_whole
+from .errors import ConfigError, UserError
+from .model import AUTO_CLASS
+from .predictor import Predictor
+from .pretrained import load, load_trained, merged, save_trained
+
+PROBES = ["A short text.", "Another one, somewhat longer than the first, with 2 numbers: 17 and 4."]
+TOLERANCE = 1e-3  # on scores; merging reorders fp32 sums
+
+
+def export(source: Path, output: Path) -> float:
+    """Write the merged model to `output`; return the largest difference of its scores.
+
+    Raises UserError, leaving `output` as it was, when the scores differ by more than
+    1e-3 of their size.
+    """
+    if output.resolve() == source.resolve():
+        raise ConfigError(f"--output is the model's own folder {source}; name another")
+    adapted = load_trained(AUTO_CLASS, source, dtype=torch.float32).eval()
+    tokenizer = load(AutoTokenizer, str(source))
+    with torch.inference_mode():
+        before = Predictor(adapted, tokenizer, "", "").logits(PROBES)
+    largest = [0.0]
+
+    def write(path: Path) -> None:
+        save_trained(merged(adapted), tokenizer, path)
+        with torch.inference_mode():
+            after = Predictor.load(path, device="cpu").logits(PROBES)
+        largest[0] = float((after - before).abs().max())
+        if largest[0] > TOLERANCE * float(before.abs().max().clamp(min=1.0)):
+            raise UserError(
+                f"the exported model's scores differ by {largest[0]:.1e} from {source}; "
+                "nothing was written"
+            )
+
+    write_whole(output, write)
+    return largest[0]

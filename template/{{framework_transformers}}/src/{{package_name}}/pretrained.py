@@ -1,0 +1,128 @@
+"""Loading and saving in the Hugging Face layout: tokenizers, models, adapters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import logging
+
+from .config import SCRATCH, Config
+from .data import texts
+from .errors import UserError
+from .tokens import make_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+logging.disable_progress_bar()  # ours is the only bar
+# PEFT still asks Transformers by the old name; nothing a user could change
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+
+
+def get_tokenizer(config: Config) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; for `scratch` one made from the training data."""
+    model = config.model
+    if model.name_or_path == SCRATCH:
+        tokenizer = make_tokenizer(
+            texts(config), model.scratch.vocab_size, config.train.max_seq_len
+        )
+    else:
+        tokenizer = load(AutoTokenizer, model.name_or_path, revision=model.revision)
+    if tokenizer.pad_token_id is None:
+        # padding never reaches the loss, so any token serves; eos stays trained (see data.py)
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
+    """`auto_class.from_pretrained`, with errors a user can act on.
+
+    Reads safetensors only (a pickle can run code) and runs no code from the hub.
+    """
+    directory = Path(name_or_path).expanduser()
+    local = directory.is_dir()
+    if not local and (directory.is_absolute() or name_or_path.startswith((".", "~"))):
+        raise UserError(f"model.name_or_path: there is no folder {name_or_path}; check the path")
+    if auto_class is not AutoTokenizer and auto_class is not AutoConfig:
+        options["use_safetensors"] = True
+    try:
+        return auto_class.from_pretrained(
+            str(directory) if local else name_or_path, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if local:
+            raise UserError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
+        raise UserError(
+            f"{name_or_path} is no local folder and could not be loaded from the hub; check the "
+            f"spelling, the network, or HF_TOKEN for a gated model ({reason})"
+        ) from None
+
+
+def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
+    """Load what training or export wrote to `path`, adapters on top of their base included.
+
+    Raises UserError where it is not such a folder.
+    """
+    if not (path / "config.json").is_file():
+        raise UserError(
+            f"{path} holds no trained model (no config.json); train first, or name a "
+            "`final` folder such as models/run/final"
+        )
+    model_config = load(AutoConfig, str(path))
+    if not (path / ADAPTER_CONFIG).is_file():
+        return load(auto_class, str(path), config=model_config, **options)
+    from peft import PeftModel
+
+    adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = load(
+        auto_class,
+        adapter["base_model_name_or_path"],
+        config=model_config,
+        revision=adapter.get("revision"),
+        **options,
+    )
+    return PeftModel.from_pretrained(base, str(path))
+
+
+def save_trained(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Write weights (or adapters) as safetensors, config and tokenizer to the folder `path`."""
+    model.save_pretrained(path)
+    # adapters are saved without the config, which holds the class names
+    model.config.save_pretrained(path)
+    # an empty model card full of "[More Information Needed]", which PEFT adds
+    (path / "README.md").unlink(missing_ok=True)
+    tokenizer.save_pretrained(path)
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The model with its adapters folded into the weights; a plain model as it is."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto`: CUDA (NVIDIA or ROCm), then Apple's MPS, then CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def identity(path: Path) -> tuple[str, str]:
+    """Name and version of a trained model: its run, and a hash of its weights."""
+    folder = path.resolve()
+    name = folder.parent.name if folder.name in {"final", "export"} else folder.name
+    digest = hashlib.sha256()
+    for weights in sorted(folder.glob("*.safetensors")):
+        with weights.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return name, digest.hexdigest()[:12]

@@ -1,0 +1,62 @@
+"""Which parameters are trained: low-rank adapters beside frozen weights (Hu et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from .settings import Section
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .config import ModelConfig
+
+STRATEGY = "lora"
+
+
+class LoraOptions(Section):
+    """The adapters."""
+
+    r: PositiveInt = 16
+    """Rank of each adapter."""
+    alpha: PositiveInt = 32
+    """The adapter's output is scaled by alpha / r."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout on the adapter's input."""
+    target_modules: str | list[str] = "all-linear"
+    """Layers that get an adapter: `all-linear` or a list of module names."""
+
+
+class FinetuningOptions(Section):
+    """Keys of the section `model` that LoRA adds."""
+
+    needs_pretrained: ClassVar[bool] = True
+
+    lora: LoraOptions = LoraOptions()
+    """The adapters."""
+
+
+def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> Any:
+    """Freeze the model and put fp32 adapters beside its linear layers.
+
+    `head` names modules that are new (a classifier): they are trained whole and saved
+    with the adapters.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    lora = options.lora
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        modules_to_save=head or None,
+        revision=options.revision,
+    )
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # a new head too: updates are smaller than bf16 can hold
+            parameter.data = parameter.data.float()
+    return adapted

@@ -1,0 +1,33 @@
+"""The configuration keys that only a text-classification project has."""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from .settings import Section
+
+
+class ScratchOptions(Section):
+    """A small encoder with random weights and a tokenizer made from the training data."""
+
+    hidden_size: PositiveInt = 128
+    """Width; a multiple of num_heads."""
+    num_layers: PositiveInt = 2
+    """Transformer blocks."""
+    num_heads: PositiveInt = 4
+    """Attention heads."""
+    vocab_size: PositiveInt = 4096
+    """Size of the byte-level BPE vocabulary learnt from the training data."""
+
+
+class TaskDataOptions(Section):
+    """Keys of the section `data`."""
+
+    text_column: str = "text"
+    """Column that holds the text."""
+    label_column: str = "label"
+    """Column that holds the class name."""
+
+
+class TaskTrainOptions(Section):
+    """Keys of the section `train`."""
