@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
-WIDTH, HEIGHT = 560, 250
+HEIGHT = 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 42
 MAX_POINTS = 1200
 
@@ -24,55 +25,57 @@ class Series:
     style: str = "train"
 
 
-def line_chart(title: str, x_label: str, y_label: str, series: Sequence[Series]) -> str:
-    """A figure with axes, a legend and the values of the nearest point under the pointer."""
-    drawn = [Series(s.name, thin(s.points), s.style) for s in series if _finite(s.points)]
+def line_chart(
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Sequence[Series],
+    *,
+    from_zero: bool = False,
+    width: int = 560,
+) -> str:
+    """A figure with axes, a legend and the values of the nearest point under the pointer.
+
+    `from_zero` starts the y axis at 0, for quantities whose small changes should look small.
+    """
     heading = f"<figcaption>{escape(title)} <span>{escape(y_label)}</span></figcaption>"
+    drawn = [Series(s.name, thin(s.points), s.style) for s in series if _finite(s.points)]
     if not drawn:
         return f'<figure>{heading}<p class="empty">no values were logged</p></figure>'
-    every = [point for s in drawn for point in _finite(s.points)]
-    x_ticks = ticks(min(x for x, _ in every), max(x for x, _ in every), whole=True)
-    y_ticks = ticks(min(y for _, y in every), max(y for _, y in every))
-    x_low, x_high = min(x for x, _ in every), max(max(x for x, _ in every), x_ticks[-1])
-    x_low = min(x_low, x_ticks[0])
-    y_low, y_high = y_ticks[0], y_ticks[-1]
+    xs, ys = zip(*(point for s in drawn for point in _finite(s.points)), strict=True)
+    x_ticks = ticks(min(xs), max(xs), inside=True)
+    y_ticks = ticks(min(0, *ys) if from_zero else min(ys), max(ys))
+    base, right = HEIGHT - BOTTOM, width - RIGHT
 
     def place(point: Point) -> Point:
-        x = LEFT + (point[0] - x_low) / ((x_high - x_low) or 1) * (WIDTH - LEFT - RIGHT)
-        y = HEIGHT - BOTTOM - (point[1] - y_low) / ((y_high - y_low) or 1) * (HEIGHT - TOP - BOTTOM)
-        return round(x, 1), round(y, 1)
+        across = (point[0] - min(xs)) / ((max(xs) - min(xs)) or 1)
+        up = (point[1] - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return round(LEFT + across * (right - LEFT), 1), round(base - up * (base - TOP), 1)
 
     parts = []
     for value, label in zip(y_ticks, tick_labels(y_ticks), strict=True):
-        y = place((x_low, value))[1]
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
+        y = place((xs[0], value))[1]
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{label}</text>')
-    base = HEIGHT - BOTTOM
     for value, label in zip(x_ticks, tick_labels(x_ticks), strict=True):
-        x = place((value, y_low))[0]
+        x = place((value, 0))[0]
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{base}" y2="{base + 4}"/>')
         parts.append(f'<text x="{x}" y="{base + 18}" text-anchor="middle">{label}</text>')
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(
-        f'<text class="label" x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
     parts += [
-        _line(s, [place(p) if math.isfinite(p[1]) else None for p in s.points]) for s in drawn
+        f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{base}" y2="{base}"/>',
+        f'<text class="label" x="{(LEFT + right) / 2}" y="{HEIGHT - 5}" text-anchor="middle">'
+        f"{escape(x_label)}</text>",
+        *(_line(s, [place(p) if math.isfinite(p[1]) else None for p in s.points]) for s in drawn),
+        f'<line class="pointer" y1="{TOP}" y2="{base}" visibility="hidden"/>',
     ]
-    # what the pointer shows: [name, [[x in the drawing, step, value], …]]
+    # what the pointer shows: [name, [[x in the drawing, step, value], ...]]
     hover = [[s.name, [[place(p)[0], p[0], p[1]] for p in _finite(s.points)]] for s in drawn]
-    legend = ""
-    if len(drawn) > 1:
-        keys = "".join(f'<li class="{s.style}">{escape(s.name)}</li>' for s in drawn)
-        legend = f'<ul class="legend">{keys}</ul>'
+    keys = "".join(f'<li class="{s.style}">{escape(s.name)}</li>' for s in drawn)
+    legend = f'<ul class="legend">{keys}</ul>' if len(drawn) > 1 else ""
+    label = escape(f"{title} over {x_label}")
     return (
-        f"<figure>{heading}{legend}"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(f"{title} over {x_label}")}" data-hover="{escape(json.dumps(hover))}">'
-        f"{''.join(parts)}"
-        f'<line class="pointer" y1="{TOP}" y2="{base}" visibility="hidden"/></svg>'
+        f'<figure>{heading}{legend}<svg viewBox="0 0 {width} {HEIGHT}" role="img" '
+        f'aria-label="{label}" data-hover="{escape(json.dumps(hover))}">{"".join(parts)}</svg>'
         '<output aria-hidden="true"></output></figure>'
     )
 
@@ -90,21 +93,21 @@ def thin(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def ticks(low: float, high: float, whole: bool = False) -> list[float]:
-    """Three to seven round values that span low to high (inside it when `whole`)."""
+def ticks(low: float, high: float, *, inside: bool = False) -> list[float]:
+    """A few round values: from below `low` to above `high`, or whole numbers inside them."""
     if low == high:
+        if inside:
+            return [low]
         low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
-        if whole:
-            return [(low + high) / 2]
     rough = (high - low) / 4
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(m for m in (1, 2, 2.5, 5, 10) if m * magnitude >= rough * 0.999) * magnitude
-    if whole:
+    if inside:
         step = max(1.0, float(round(step)))
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    else:
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [n * step for n in range(first, last + 1)] or [low]
+        return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    # the rounding takes back the last bits that the multiplication lost
+    return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
@@ -115,7 +118,7 @@ def tick_labels(values: Sequence[float]) -> list[str]:
         scaled = [v / 10.0**exponent for v in values]
         labels = [f"{text}e{exponent}" for text in tick_labels(scaled)]
         return ["0" if v == 0 else label for v, label in zip(values, labels, strict=True)]
-    gap = min((b - a for a, b in zip(values, values[1:], strict=False)), default=largest)
+    gap = min((b - a for a, b in pairwise(values)), default=largest)
     decimals = next((d for d in range(6) if abs(gap * 10**d - round(gap * 10**d)) < 1e-6), 6)
     return [f"{v:,.{decimals}f}" for v in values]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import hub
 from .errors import DataError
 
 T = TypeVar("T")
@@ -112,11 +113,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line). Raises DataError on bytes that are not UTF-8."""
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        # decoded line by line: a text stream decodes in blocks and cannot say which line is bad
+        with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
-                yield number, line
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"{path}:{number + 1} is not UTF-8; save the file as UTF-8") from None
+        raise DataError(f"{path}:{number} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -189,6 +191,12 @@ def _read_text(path: Path) -> Iterator[Row]:
 
 
 def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
+    offline = (
+        f"{name} is no local path and the hub cannot be reached; check the network or name a "
+        "local file"
+    )
+    if not hub.is_reachable():
+        raise DataError(offline)
     # imported here: it costs a second, and local files do not need it
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
@@ -199,11 +207,8 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
         raise DataError(f"{name} is neither a local path nor a dataset of the hub") from None
     except ValueError as error:
         raise DataError(f"{name}: {str(error)[:200]}") from None
-    except (ConnectionError, OSError) as error:
-        raise DataError(
-            f"{name} is no local path and the hub cannot be reached "
-            f"({type(error).__name__}); check the network or name a local file"
-        ) from None
+    except (ConnectionError, OSError):
+        raise DataError(offline) from None
     for number, values in enumerate(dataset, start=1):
         yield Row(f"{name}[{split}]", number, dict(values))
 

@@ -126,7 +126,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read one YAML mapping. Raises ConfigError naming file and line."""
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; `ls configs` shows what there is") from None
     except IsADirectoryError:
@@ -143,7 +143,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: expected `section: {{key: value}}`, got {type(loaded).__name__}")
+        raise ConfigError(
+            f"{path}: expected `section: {{key: value}}`, got {type(loaded).__name__}"
+        )
     return loaded
 
 
@@ -265,4 +267,3 @@ def _origin(location: Sequence[str], sources: Sequence[tuple[str, dict[str, Any]
         else:
             return name
     return ""
-

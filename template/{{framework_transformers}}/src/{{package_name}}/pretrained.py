@@ -12,9 +12,10 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
+from . import hub
 from .config import SCRATCH, Config
 from .data import texts
-from .errors import UserError
+from .errors import ConfigError, UserError
 from .tokens import make_tokenizer
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
     directory = Path(name_or_path).expanduser()
     local = directory.is_dir()
     if not local and (directory.is_absolute() or name_or_path.startswith((".", "~"))):
-        raise UserError(f"model.name_or_path: there is no folder {name_or_path}; check the path")
+        raise ConfigError(f"model.name_or_path: there is no folder {name_or_path}; check the path")
     if auto_class is not AutoTokenizer and auto_class is not AutoConfig:
         options["use_safetensors"] = True
+    if not local:
+        options["local_files_only"] = not hub.is_reachable()  # the cache may have it
     try:
         return auto_class.from_pretrained(
             str(directory) if local else name_or_path, trust_remote_code=False, **options
@@ -62,8 +65,13 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         if local:
             raise UserError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
         raise UserError(
-            f"{name_or_path} is no local folder and could not be loaded from the hub; check the "
-            f"spelling, the network, or HF_TOKEN for a gated model ({reason})"
+            f"model.name_or_path: {name_or_path} is no local folder and "
+            + (
+                f"the hub did not give it; check the spelling, or HF_TOKEN if gated ({reason})"
+                if hub.is_reachable()
+                else "the hub cannot be reached and the cache does not have it; check the network, "
+                "name a local folder, or use `scratch`"
+            )
         ) from None
 
 

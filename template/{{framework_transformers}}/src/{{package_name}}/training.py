@@ -136,7 +136,8 @@ class Loop:
         self.step = self.run.start
         self.scaler = self.precision.scaler()
         self.log = MetricsLog(self.run.metrics, self.step)
-        self._flops = 0.0
+        self._flops_per_token = _flops_per_token(self.model, self.data)
+        self._tokens = 0
         self._losses: list[float] = []
         self._size = 0
         self._since = time.perf_counter()
@@ -201,6 +202,7 @@ class Loop:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._size += self.data.size(self.data.train, indices)
+        self._tokens += sum(self.data.train.length(i) for i in indices)
         return loss, float(norm), rate
 
     def _backward(self, batch: Batch, targets: int, rows: list[int]) -> float:
@@ -223,7 +225,6 @@ class Loop:
                 f"step {self.step + 1}: the loss is not finite; rows {self._rows(rows)}; lower "
                 "train.learning_rate or look at these rows"
             )
-        self._flops += self._flops_of(batch)
         return value
 
     def save(self) -> None:
@@ -259,9 +260,9 @@ class Loop:
         if self.precision.device.type == "cuda":
             values["peak_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
             peak = _peak_flops(self.precision)
-            if peak:
-                values["mfu"] = self._flops / elapsed / peak
-        self._losses, self._size, self._flops, self._since = [], 0, 0.0, now
+            if peak and self._flops_per_token:
+                values["mfu"] = self._tokens * self._flops_per_token / elapsed / peak
+        self._losses, self._size, self._tokens, self._since = [], 0, 0, now
         return values
 
     def _evaluate(self) -> dict[str, Any]:
@@ -270,15 +271,6 @@ class Loop:
         metrics = evaluate(self.model, self.data, self.data.eval, size, self.precision)
         self._since += time.perf_counter() - began  # evaluation is not training time
         return {"step": self.step, **metrics.scalars()}
-
-    def _flops_of(self, batch: Batch) -> float:
-        """6 per parameter and token, 4 when most weights are frozen (Kaplan et al. 2020)."""
-        per_parameter = 4 if self.config.model.needs_pretrained else 6
-        return per_parameter * self._num_parameters * batch["input_ids"].size
-
-    @property
-    def _num_parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters())
 
     def _rows(self, indices: list[int]) -> str:
         rows = sorted(self.data.train.rows(indices))
@@ -324,7 +316,10 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Put weights, optimizer state and loss scale back. Raises UserError when they are another model's."""
+    """Put weights, optimizer state and loss scale back.
+
+    Raises UserError when they are another model's.
+    """
     weights = load_file(path / WEIGHTS)
     if weights.keys() != parameters.keys():
         raise UserError(f"{path} belongs to another model; set train.output_dir to a new folder")
@@ -367,6 +362,16 @@ def _tokenizer(config: Config, run: Run) -> Any:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _flops_per_token(model: Any, data: Dataset) -> float | None:
+    """What the model needs for a token, without recomputation; None for an unknown architecture."""
+    try:
+        shape = estimate.shape_from_config(model.config.to_dict())
+    except estimate.EstimateError:
+        return None
+    mean_length = int(data.train.store.lengths().mean())
+    return estimate.flops_per_token(shape, strategy=STRATEGY, max_seq_len=mean_length)
 
 
 def _peak_flops(precision: Precision) -> float | None:

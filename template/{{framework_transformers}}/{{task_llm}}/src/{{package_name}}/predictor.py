@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict
 
 import torch
+from jinja2 import TemplateError
 from transformers import GenerationConfig
 
 from .errors import UserError
@@ -109,9 +110,12 @@ class Predictor:
         if not messages:
             raise UserError(f"input {number} has no messages")
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
+            try:
+                text = self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
+            except TemplateError as error:  # templates refuse roles and orders they do not know
+                raise UserError(f"input {number} does not fit the chat template: {error}") from None
         else:  # as in training: the prompt, a line break, the answer
             text = "".join(message["content"] + "\n" for message in messages)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]

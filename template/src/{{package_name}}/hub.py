@@ -1,0 +1,26 @@
+"""Whether the model hub can be reached, asked once and before its client retries for a minute."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+
+@functools.cache
+def is_reachable() -> bool:
+    """Whether the hub's name resolves. Behind a proxy this cannot be told, so the answer is yes."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return False
+    if getproxies():
+        return True
+    host = urlparse(os.environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT)).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
