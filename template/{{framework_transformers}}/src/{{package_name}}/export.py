@@ -9,9 +9,10 @@ from transformers import AutoTokenizer
 
 from .checkpoints import write_whole
 from .errors import ConfigError, UserError
+from .finetuning import merged
 from .model import AUTO_CLASS
 from .predictor import Predictor
-from .pretrained import load, load_trained, merged, save_trained
+from .pretrained import load, load_trained, save_trained
 
 PROBES = ["A short text.", "Another one, somewhat longer than the first, with 2 numbers: 17 and 4."]
 TOLERANCE = 1e-3  # on scores; merging reorders fp32 sums

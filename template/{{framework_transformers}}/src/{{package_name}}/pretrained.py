@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
-from . import hub
+from . import finetuning, hub
 from .config import SCRATCH, Config
 from .data import texts
 from .errors import ConfigError, UserError
@@ -21,11 +19,7 @@ from .tokens import make_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 logging.disable_progress_bar()  # ours is the only bar
-# PEFT still asks Transformers by the old name; nothing a user could change
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 def get_tokenizer(config: Config) -> PreTrainedTokenizerBase:
@@ -76,7 +70,7 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
 
 
 def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
-    """Load what training or export wrote to `path`, adapters on top of their base included.
+    """Load what training or export wrote to the folder `path`.
 
     Raises UserError where it is not such a folder.
     """
@@ -86,34 +80,15 @@ def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel
             "`final` folder such as models/run/final"
         )
     model_config = load(AutoConfig, str(path))
-    if not (path / ADAPTER_CONFIG).is_file():
-        return load(auto_class, str(path), config=model_config, **options)
-    from peft import PeftModel
-
-    adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    base = load(
-        auto_class,
-        adapter["base_model_name_or_path"],
-        config=model_config,
-        revision=adapter.get("revision"),
-        **options,
-    )
-    return PeftModel.from_pretrained(base, str(path))
+    return finetuning.load_weights(auto_class, path, config=model_config, **options)
 
 
 def save_trained(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Write weights (or adapters) as safetensors, config and tokenizer to the folder `path`."""
-    model.save_pretrained(path)
+    finetuning.save_weights(model, path)
     # adapters are saved without the config, which holds the class names
     model.config.save_pretrained(path)
-    # an empty model card full of "[More Information Needed]", which PEFT adds
-    (path / "README.md").unlink(missing_ok=True)
     tokenizer.save_pretrained(path)
-
-
-def merged(model: Any) -> PreTrainedModel:
-    """The model with its adapters folded into the weights; a plain model as it is."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 def pick_device(name: str = "auto") -> torch.device:

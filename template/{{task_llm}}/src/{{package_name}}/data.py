@@ -154,7 +154,9 @@ def _conversation(row: Row, messages: Any) -> tuple[tuple[str, str], ...]:
         if not isinstance(content, str) or not content.strip():
             raise DataError(f"{row.where}: message {position} has no text in `content`")
         if role == "system" and position > 1:
-            raise DataError(f"{row.where}: message {position} is a system message; it must be first")
+            raise DataError(
+                f"{row.where}: message {position} is a system message; it must be first"
+            )
         if turns and turns[-1][0] == role:
             raise DataError(
                 f"{row.where}: messages {position - 1} and {position} are both from `{role}`; "
@@ -318,9 +320,7 @@ def encode_conversation(
             f"row {example.row}: this tokenizer's chat template does not render turn by turn, "
             "so the answer cannot be told from the prompt; use another tokenizer or template"
         )
-    encoded = tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     tokens = list(encoded["input_ids"])
     starts = np.asarray([start for start, _ in encoded["offset_mapping"]])
     trained = np.zeros(len(tokens), dtype=bool)
@@ -337,9 +337,7 @@ def encode_conversation(
     return tokens, trained.tolist(), turn_ends
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generate: bool
-) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generate: bool) -> str:
     if tokenizer.chat_template:
         return str(
             tokenizer.apply_chat_template(

@@ -28,9 +28,7 @@ class Metrics:
         correct = np.diag(self.confusion)
         # F1 = 2 TP / (2 TP + FP + FN); classes absent on both sides count as 0, as in scikit-learn
         denominator = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
-        f1 = np.divide(
-            2 * correct, denominator, out=np.zeros(len(correct)), where=denominator > 0
-        )
+        f1 = np.divide(2 * correct, denominator, out=np.zeros(len(correct)), where=denominator > 0)
         return {
             "eval_loss": float(self.loss_sum / total),
             "eval_accuracy": float(correct.sum() / total),
@@ -43,5 +41,7 @@ class Metrics:
             **self.scalars(),
             "labels": self.labels,
             "confusion_matrix": self.confusion.tolist(),
-            "majority_class_accuracy": float(self.confusion.sum(axis=1).max() / self.confusion.sum()),
+            "majority_class_accuracy": float(
+                self.confusion.sum(axis=1).max() / self.confusion.sum()
+            ),
         }

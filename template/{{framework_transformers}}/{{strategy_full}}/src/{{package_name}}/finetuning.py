@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .settings import Section
 
@@ -26,3 +27,20 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> PreTr
     `head` names the freshly initialised modules; it matters to adapters only.
     """
     return model.float()
+
+
+def load_weights(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
+    """Load the weights in the folder `path`."""
+    from .pretrained import load
+
+    return load(auto_class, str(path), **options)
+
+
+def save_weights(model: PreTrainedModel, path: Path) -> None:
+    """Write the weights as safetensors to the folder `path`."""
+    model.save_pretrained(path)
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """The model as it is: there are no adapters to fold in."""
+    return model

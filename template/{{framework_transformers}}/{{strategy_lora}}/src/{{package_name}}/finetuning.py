@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
     from .config import ModelConfig
 
 STRATEGY = "lora"
+ADAPTER_CONFIG = "adapter_config.json"
+
+# PEFT still asks Transformers by an old name; nothing a user could change
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 class LoraOptions(Section):
@@ -60,3 +67,29 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> Any:
         if parameter.requires_grad:  # a new head too: updates are smaller than bf16 can hold
             parameter.data = parameter.data.float()
     return adapted
+
+
+def load_weights(auto_class: Any, path: Path, **options: Any) -> Any:
+    """Load adapters on top of their base model, or a folder into which they were merged."""
+    from peft import PeftModel
+
+    from .pretrained import load
+
+    if not (path / ADAPTER_CONFIG).is_file():
+        return load(auto_class, str(path), **options)
+    adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    base = load(auto_class, name, revision=revision, **options)
+    return PeftModel.from_pretrained(base, str(path))
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the adapters, or a merged model, to the folder `path`."""
+    model.save_pretrained(path)
+    # PEFT adds an empty model card full of "[More Information Needed]"
+    (path / "README.md").unlink(missing_ok=True)
+
+
+def merged(model: Any) -> Any:
+    """The model with its adapters folded into the weights; a plain model as it is."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model

@@ -11,8 +11,9 @@ from jinja2 import TemplateError
 from transformers import GenerationConfig
 
 from .errors import UserError
+from .finetuning import merged
 from .model import AUTO_CLASS
-from .pretrained import identity, load, load_trained, merged, pick_device
+from .pretrained import identity, load, load_trained, pick_device
 
 BATCH_SIZE = 8
 
@@ -96,9 +97,10 @@ class Predictor:
         encoded = self.tokenizer(list(texts), padding=True, return_tensors="pt").to(
             self.model.device
         )
-        return self.model(
+        logits_NLV = self.model(
             input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
-        ).logits[:, -1].float()
+        ).logits
+        return logits_NLV[:, -1].float()
 
     def _prompt(self, item: Input, number: int) -> list[int]:
         messages = [{"role": "user", "content": item}] if isinstance(item, str) else list(item)

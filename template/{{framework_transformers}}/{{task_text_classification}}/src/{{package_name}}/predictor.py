@@ -9,8 +9,9 @@ from typing import Any, Self, TypedDict
 import torch
 
 from .errors import UserError
+from .finetuning import merged
 from .model import AUTO_CLASS
-from .pretrained import identity, load, load_trained, merged, pick_device
+from .pretrained import identity, load, load_trained, pick_device
 
 BATCH_SIZE = 32
 

@@ -1,0 +1,1 @@
+"""What the questions and the templates know beyond the answers: see `context` for the list."""

@@ -1,0 +1,211 @@
+"""The one context hook: what templates and questions know beyond the answers.
+
+Variables
+    <question>_<value>    `.` when chosen, else empty: the overlay folders, and `{% if %}`
+    advice                gpu, gpu_count, base_model, strategy: each with `.value` and `.reason`
+    label                 the short text of each chosen choice: `label.task`
+    gpu_choices           [[label, name], …] of the GPU table
+    git_author            name and email of git's configuration
+    python_versions       the Pythons a generated project supports, oldest first
+    requirements          ranges and exact lines, see pins.Requirements (while files are rendered)
+Functions and filters
+    asks(question, detail)  whether a question is put; refuses a wrong answer from the command line
+    as_… and …_problem      names.py
+    …_string, …_text        escaping.py
+
+Copier renders a template for each question and each part of each path, and this hook runs in all
+of them: it answers from memory while the answers stay the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+import uuid
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import cache, cached_property, partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from copier.errors import UserMessageError
+from copier_template_extensions import ContextHook
+from jinja2 import Environment
+
+ROOT = Path(__file__).resolve().parents[1]
+ESTIMATE = ROOT / "template" / "src" / "{{package_name}}" / "estimate.py"
+PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
+
+
+def load(path: Path, package: bool = False) -> ModuleType:
+    """Load a file of this clone under a name that no other clone has.
+
+    An update renders the old and the new template in one process. Under a plain name the second
+    import would be answered from `sys.modules` with the first clone's code.
+    """
+    name = f"ml_template_{uuid.uuid4().hex}"
+    folders = [str(path.parent)] if package else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folders)
+    if spec is None or spec.loader is None:
+        raise UserMessageError(f"{path} is missing from this template; get a complete copy of it")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    from extensions import advice, escaping, machine, names, overlays, pins, questions
+else:
+    _PACKAGE = load(Path(__file__).with_name("__init__.py"), package=True).__name__
+    advice, escaping, machine, names, overlays, pins, questions = (
+        importlib.import_module(f"{_PACKAGE}.{sibling}")
+        for sibling in ("advice", "escaping", "machine", "names", "overlays", "pins", "questions")
+    )
+
+
+class ProjectContext(ContextHook):
+    """Adds the variables, functions and filters above to every rendering."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._template = Template(environment)
+        environment.filters.update(escaping.FILTERS)
+        environment.filters.update(self._template.filters())
+        # Copier compiles every part of every path anew; most are the same few texts. This saves
+        # a third of the time, and rules out Copier's `yield` tag, whose state compiling resets.
+        from_string: Any = cache(environment.from_string)
+        environment.from_string = from_string  # type: ignore[method-assign]
+
+    def hook(self, context: MutableMapping[str, Any]) -> None:
+        """Add to the context in place."""
+        self._template.extend(context)
+
+
+class Template:
+    """This clone of the template: its questions, tables and locks, read once."""
+
+    def __init__(self, environment: Environment, root: Path = ROOT) -> None:
+        self._environment = environment
+        self._root = root
+        self._questions = questions.read(root / "copier.yml")
+        self._seen: tuple[Any, ...] | None = None
+        self._variables: dict[str, Any] = {}
+
+    def extend(self, context: MutableMapping[str, Any]) -> None:
+        """Add all variables for the context's answers."""
+        get = context.get
+        seen = (get("_copier_phase"), *[get(key) for key in self._questions])
+        if seen != self._seen:
+            self._variables = self._compute(context)
+            self._seen = seen
+        context.update(self._variables)
+        context["asks"] = partial(self.asks, context)
+
+    def _compute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        answers = {key: context[key] for key in self._questions if key in context}
+        variables: dict[str, Any] = dict(overlays.variables(self._questions, answers))
+        variables.update(
+            advice=advice.Advice(answers, self.estimate, self.recommended, self._offered),
+            label={
+                key: questions.label(question, answers.get(key))
+                for key, question in self._questions.items()
+            },
+            gpu_choices=self._gpu_choices,
+            git_author=machine.GitAuthor(),
+            python_versions=PYTHON_VERSIONS,
+        )
+        if context.get("_copier_phase") != "prompt" and answers.get("framework"):
+            chosen = [name for name, value in variables.items() if value == overlays.CHOSEN]
+            variables["requirements"] = pins.requirements(
+                pins.read_lock(self._root / "locks" / f"{answers['framework']}.txt"),
+                pins.read_groups(self._root / "locks"),
+                chosen,
+            )
+        return variables
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters which check and derive names."""
+        return {
+            "as_title": names.as_title,
+            "title_problem": names.title_problem,
+            "line_problem": names.line_problem,
+            "as_line": names.as_line,
+            "email_problem": names.email_problem,
+            "as_email": names.as_email,
+            "model_problem": names.model_problem,
+            "budget_problem": names.budget_problem,
+            "as_slug": lambda title: names.as_slug(title, self.taken_names),
+            "slug_problem": lambda slug: names.slug_problem(slug, self.taken_names),
+            "as_package": names.as_package,
+            "package_problem": lambda name: names.package_problem(name, self.taken_names),
+        }
+
+    def asks(self, context: Mapping[str, Any], key: str, detail: str) -> bool:
+        """Whether a question is put: always those of `quick`, the others in `full`.
+
+        Raises `UserMessageError` for a wrong answer given with `--data`: Copier itself would show
+        a traceback, and would drop an unknown value of a list without a word.
+        """
+        question = self._questions[key]
+        given = context["_copier_conf"]["data"]
+        if key in given:
+            self._refuse_wrong(question, given[key], context)
+        elif key == next(iter(self._questions)):
+            self._mention_unknown(given)
+        return questions.worth_asking(question) and detail in ("quick", context.get("detail"))
+
+    def _refuse_wrong(self, question: Any, given: Any, context: Mapping[str, Any]) -> None:
+        def validate(value: Any) -> str:
+            for text in (question.choice_validators.get(value, ""), question.validator):
+                validator = self._environment.from_string(text)
+                found = validator.render({**context, question.key: value}).strip()
+                if found:
+                    return found
+            return ""
+
+        offered = self._offered.get(question.key, ())
+        problem = questions.problem(question, given, offered, validate)
+        if problem:
+            raise UserMessageError(f"{question.key}={given}: {problem}.")
+
+    def _mention_unknown(self, given: Mapping[str, Any]) -> None:
+        for key in given:
+            close = difflib.get_close_matches(key, self._questions, n=1)
+            if key not in self._questions and close and not key.startswith("_"):
+                print(f"{key} is no question; did you mean {close[0]}?", file=sys.stderr)
+
+    @cached_property
+    def estimate(self) -> ModuleType:
+        """The generated package's estimate.py of this clone."""
+        return load(ESTIMATE)
+
+    @cached_property
+    def recommended(self) -> dict[str, list[str]]:
+        """Models to start from, for each task."""
+        return advice.read_recommended(self._root / "extensions" / "recommended_models.csv")
+
+    @cached_property
+    def taken_names(self) -> frozenset[str]:
+        """Names that a project may not have."""
+        locks = sorted((self._root / "locks").glob("*.txt"))
+        return names.taken({pin.name for lock in locks for pin in pins.read_lock(lock)})
+
+    @cached_property
+    def _gpu_choices(self) -> list[tuple[str, str]]:
+        gpus = self.estimate.gpus().values()
+        return [
+            ("none: train on the CPU", "none"),
+            *((f"{gpu.name}: {gpu.memory_gib:.0f} GiB", gpu.name) for gpu in gpus),
+        ]
+
+    @cached_property
+    def _offered(self) -> dict[str, list[Any]]:
+        offered = {
+            key: list(question.choices.values())
+            for key, question in self._questions.items()
+            if question.choices is not None
+        }
+        return {**offered, "gpu": [name for _, name in self._gpu_choices]}

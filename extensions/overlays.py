@@ -1,0 +1,46 @@
+"""The overlay variables `<question>_<value>`: `.` for a choice that was made, else nothing.
+
+A folder of template/ named by such a variable dissolves into its parent or is skipped.
+A multi-select question also has `<question>_none`, for an empty answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .questions import Question
+
+CHOSEN = "."
+NOT_CHOSEN = ""
+
+
+def name(key: str, value: Any) -> str:
+    """Return the variable of one choice: `license` and `Apache-2.0` make `license_Apache_2_0`."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return re.sub(r"\W", "_", f"{key}_{text}")
+
+
+def variables(questions: Mapping[str, Question], answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return every overlay variable; a question without an answer yet has none chosen."""
+    result: dict[str, str] = {}
+    for key, question in questions.items():
+        answer = answers.get(key)
+        answered = answer is not None
+        if question.multiselect:
+            chosen = answer if isinstance(answer, list) else []
+            result[name(key, "none")] = CHOSEN if answered and not chosen else NOT_CHOSEN
+        else:
+            chosen = [answer]
+        for value in _values(question):
+            result[name(key, value)] = CHOSEN if answered and value in chosen else NOT_CHOSEN
+    return result
+
+
+def _values(question: Question) -> list[Any]:
+    if question.type == "bool":
+        return [True, False]
+    if question.choices is None:
+        return []
+    return list(question.choices.values())

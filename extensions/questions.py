@@ -1,0 +1,128 @@
+"""The questions of copier.yml: what is offered, what is put, and what a given answer breaks."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+# The C parser where PyYAML has it: the whole hook has 50 ms.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Question(NamedTuple):
+    """One question of copier.yml."""
+
+    key: str
+    type: str
+    multiselect: bool
+    choices: Mapping[str, Any] | None
+    """Values by their text; None for free text and for choices that a template computes."""
+    validator: str
+    choice_validators: Mapping[Any, str]
+
+
+def read(copier_yml: Path) -> dict[str, Question]:
+    """Return the questions by key, in the order of the file."""
+    config = yaml.load(copier_yml.read_bytes(), Loader=_Loader)
+    return {
+        key: _question(key, spec)
+        for key, spec in config.items()
+        if not key.startswith("_") and isinstance(spec, dict)
+    }
+
+
+def _question(key: str, spec: Mapping[str, Any]) -> Question:
+    choices = spec.get("choices")
+    if isinstance(choices, list):
+        choices = {str(value): value for value in choices}
+    values: dict[str, Any] | None = None
+    validators: dict[Any, str] = {}
+    if isinstance(choices, dict):
+        values = {}
+        for text, choice in choices.items():
+            values[text] = choice["value"] if isinstance(choice, dict) else choice
+            if isinstance(choice, dict):
+                validators[choice["value"]] = choice.get("validator", "")
+    return Question(
+        key=key,
+        type=spec.get("type", "str"),
+        multiselect=bool(spec.get("multiselect")),
+        choices=values,
+        validator=spec.get("validator", ""),
+        choice_validators=validators,
+    )
+
+
+def label(question: Question, value: Any) -> str:
+    """Return the short label of a choice: its text up to the dash."""
+    for text, offered in (question.choices or {}).items():
+        if offered == value:
+            return text.split(" — ")[0]
+    return "" if value is None else str(value)
+
+
+def worth_asking(question: Question) -> bool:
+    """Whether there is something to decide: a single choice, or none at all, is no question."""
+    if question.choices is None:
+        return True
+    return len(question.choices) > (0 if question.multiselect else 1)
+
+
+def problem(
+    question: Question, given: Any, offered: Sequence[Any], validate: Callable[[Any], str]
+) -> str:
+    """Return what is wrong with an answer given on the command line, or an empty text.
+
+    `offered` are the values to choose from (empty: free text); `validate` runs the validator.
+    """
+    if question.multiselect:
+        return _list_problem(question, given, offered)
+    value, wrong_type = _cast(question.type, given)
+    if wrong_type:
+        return wrong_type
+    if offered and value not in offered:
+        return f"{value!r} is not offered; {_nearest(value, offered)}"
+    return validate(value)
+
+
+def _list_problem(question: Question, given: Any, offered: Sequence[Any]) -> str:
+    if isinstance(given, str):
+        try:
+            given = yaml.load(given, Loader=_Loader)
+        except yaml.YAMLError:
+            given = None
+    if not isinstance(given, list):
+        return f"write a list, such as [{', '.join(map(str, offered))}] or []"
+    for value in given:
+        if value not in offered:
+            advice = _nearest(value, offered) if offered else "choose []"
+            return f"{value!r} is not offered; {advice}"
+    return ""
+
+
+def _cast(type_name: str, given: Any) -> tuple[Any, str]:
+    """Return the value in the question's type, and what is wrong if it has none."""
+    if type_name in ("int", "float"):
+        try:
+            return (int if type_name == "int" else float)(given), ""
+        except (TypeError, ValueError):
+            kind = "a whole number such as 1" if type_name == "int" else "a number such as 100"
+            return given, f"{given!r} is not a number; write {kind}"
+    if type_name == "bool":
+        known = re.fullmatch(r"(?i)y|yes|t|true|on|1|n|no|f|false|off|0", str(given).strip())
+        return given, "" if known else f"{given!r} is neither yes nor no; write true or false"
+    return str(given), ""
+
+
+def _nearest(value: Any, offered: Sequence[Any]) -> str:
+    names = [str(name) for name in offered]
+    by_folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(str(value).casefold(), by_folded, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {by_folded[close[0]]}?"
+    return f"choose {' or '.join(names)}"

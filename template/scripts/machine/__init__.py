@@ -1,0 +1,1 @@
+"""What the set-up commands know of this machine; standard library only."""

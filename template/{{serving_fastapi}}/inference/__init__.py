@@ -1,0 +1,1 @@
+"""The service: a trained model behind HTTP. It knows the model only through its predictor."""

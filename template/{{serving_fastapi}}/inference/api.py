@@ -1,0 +1,68 @@
+"""What goes over the wire, whatever the task; the task's own part is in `schema.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .schema import EXAMPLE_INPUTS, EXAMPLE_OPTIONS, EXAMPLE_OUTPUTS, Input, Options, Output
+
+EXAMPLE_RESPONSE: dict[str, Any] = {
+    "outputs": EXAMPLE_OUTPUTS,
+    "model": {"name": "my-run", "version": "0123456789ab"},
+}
+EXAMPLE_REQUEST: dict[str, Any] = {"inputs": EXAMPLE_INPUTS}
+if EXAMPLE_OPTIONS:
+    EXAMPLE_REQUEST["options"] = EXAMPLE_OPTIONS
+
+
+class PredictRequest(BaseModel):
+    """One or more inputs, answered in the same order."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_REQUEST]})
+
+    inputs: list[Input] = Field(min_length=1)
+    options: Options = Options()
+
+
+class ModelInfo(BaseModel):
+    """Which model answers; the version changes with its weights."""
+
+    name: str
+    version: str
+
+
+class PredictResponse(BaseModel):
+    """One output for each input."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_RESPONSE]})
+
+    outputs: list[Output]
+    model: ModelInfo
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Readiness(BaseModel):
+    """The model is loaded, has predicted once, and takes requests."""
+
+    status: str = "ready"
+    model: ModelInfo
+
+
+class ErrorDetail(BaseModel):
+    """A code for programs and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorResponse(BaseModel):
+    """The form of every error."""
+
+    error: ErrorDetail

@@ -1,0 +1,63 @@
+"""Answers that together hold every pair of offered choices, computed from copier.yml."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+from covertable import make
+
+import helpers
+
+# Choices that copier.yml computes: one without a GPU, an old one, a new one.
+COMPUTED = {"gpu": ["none", "T4", "H100"]}
+# `detail` decides what is asked, and nothing is asked here.
+LEFT_OUT = {"detail"}
+
+
+@cache
+def factors() -> dict[str, list[str]]:
+    """Return every question with choices, and its possible answers as JSON."""
+    found: dict[str, list[Any]] = dict(COMPUTED)
+    for key, question in helpers.questions().items():
+        values = helpers.offered(key) if key not in COMPUTED else []
+        if question["type"] == "bool":
+            found[key] = [False, True]
+        elif values and key not in LEFT_OUT:
+            found[key] = subsets(values) if question.get("multiselect") else values
+    return {key: [json.dumps(value) for value in values] for key, values in found.items()}
+
+
+def subsets(values: list[Any]) -> list[list[Any]]:
+    """Return nothing, each value alone, and all together."""
+    found = [[], *([value] for value in values)]
+    return found if len(values) < 2 else [*found, values]
+
+
+@cache
+def covering() -> list[dict[str, Any]]:
+    """Return a small list of answers in which every two choices meet; the same list each time."""
+    rows = make({key: values for key, values in factors().items() if len(values) > 1})
+    single = {key: values[0] for key, values in factors().items() if len(values) == 1}
+    return [complete({**single, **row}) for row in rows]
+
+
+def complete(row: dict[str, str]) -> dict[str, Any]:
+    """Return answers, with a base model that the strategy can train."""
+    answers = {key: json.loads(row[key]) for key in factors()}
+    return {**answers, "base_model": "scratch" if answers["strategy"] == "full" else "./base"}
+
+
+def pairs(answers: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+    """Return every two choices that meet in these answers."""
+    chosen = [(key, json.dumps(answers[key])) for key in factors()]
+    return {(*first, *second) for first, second in combinations(chosen, 2)}
+
+
+def name(answers: dict[str, Any]) -> str:
+    """Return a short name for a test report."""
+    serving = "+".join(answers["serving"]) or "unserved"
+    parts = ("task", "strategy", "environment", "ci", "license", "gpu")
+    return "-".join([*(str(answers[part]) for part in parts), serving])
