@@ -35,10 +35,11 @@ def main() -> int:
 
     started = time.monotonic()
     # The newest tag would be taken otherwise; the demo shows the files as they are here.
-    copy = ["copier", "copy", "--trust", "--defaults", "--vcs-ref", "HEAD", str(ROOT), str(folder)]
-    print(f"$ {' '.join(copy[:-2])} . {sys.argv[1]}", flush=True)
+    copy = ["copier", "copy", "--trust", "--defaults", "--vcs-ref", "HEAD"]
+    print(f"$ {' '.join(copy)} . {sys.argv[1]}", flush=True)
+    command = [sys.executable, "-m", *copy, "--quiet", str(ROOT), str(folder)]
     environment = {**os.environ, "ML_TEMPLATE_HOOKS": "all"}
-    status = subprocess.run(copy, env=environment, check=False).returncode
+    status = subprocess.run(command, env=environment, check=False).returncode
     failed = status != 0 or not all_done(folder)
     print(f"demo: {'failed' if failed else 'done'} in {time.monotonic() - started:.0f} s")
     return 1 if failed else 0

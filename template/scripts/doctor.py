@@ -56,7 +56,7 @@ def summary(findings: list[Finding]) -> tuple[str, str]:
     if not bad:
         return f"{len(findings)} checks, nothing to mend", ""
     errors = sum(finding.status == "error" for finding in bad)
-    return f"{errors} errors, {len(bad) - errors} warnings; {bad[0].message}", bad[0].remedy
+    return f"errors: {errors}, warnings: {len(bad) - errors}; {bad[0].message}", bad[0].remedy
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +38,8 @@ def main() -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
     upgrade = ("--upgrade",) if parser.parse_args().upgrade else ()
     try:
+        import tomllib  # 3.11; `machine` has checked the version
+
         pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
         # not `--group dev`: uv refuses groups of a project that it does not manage
         steps.write_atomically(ROOT / DEV, "\n".join(pyproject["dependency-groups"]["dev"]) + "\n")

@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +124,8 @@ def read_settings(root: Path) -> Settings:
     """Read the choice of tool, the Python range and the pins."""
     try:
         text = (root / "pyproject.toml").read_text(encoding="utf-8")
+        import tomllib  # 3.11; `machine` has checked the version
+
         pyproject: dict[str, Any] = tomllib.loads(text)
         pins = (root / "requirements.txt").read_bytes()
     except FileNotFoundError as error:

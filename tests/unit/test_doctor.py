@@ -282,7 +282,9 @@ def test_doctor_fails_with_the_reason_first_in_the_report(
     assert done.returncode == 1
     assert "ERROR   driver: PyTorch cannot use the GPU" in done.stdout
     (entry,) = json.loads((project / ".ml-template/setup-report.json").read_text("utf-8"))
-    assert entry["status"] == "failed" and entry["message"].startswith("1 error")
+    assert entry["status"] == "failed" and entry["message"].startswith(
+        "errors: 1, warnings: 0; PyTorch"
+    )
     assert entry["remedy"]
 
 

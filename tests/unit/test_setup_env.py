@@ -407,7 +407,7 @@ def test_the_package_is_importable_even_after_the_project_moved(
     ("output", "message", "remedy"),
     [
         (
-            "error: Failed to download `packaging==26.3`\n  ╰─▶ Hash mismatch for `packaging==26.3`",
+            "error: Failed to download\n  ╰─▶ Hash mismatch for\n  `packaging==26.3`",
             "the downloaded packaging==26.3 is not the file that was pinned",
             "do not install it",
         ),
@@ -421,6 +421,12 @@ def test_the_package_is_importable_even_after_the_project_moved(
             "ERROR: Could not find a version that satisfies the requirement packaging==99.1 (from)",
             "does not have the pinned packaging==99.1",
             "ask for it there",
+        ),
+        (
+            "No solution found when resolving dependencies:\n  Because a==1 depends on b>=2\n"
+            "  and you require b==1, your requirements are unsatisfiable.",
+            "the pinned packages do not go together",
+            "make lock",
         ),
         (
             "Because nope was not found in the package registry and you require nope==1.0",

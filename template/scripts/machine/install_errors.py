@@ -79,6 +79,11 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "use another Python with `UV_PYTHON=3.12 make setup`",
     ),
     (
+        r"No solution found when resolving|ResolutionImpossible|conflicting dependencies",
+        "the pinned packages do not go together",
+        f"undo the change in requirements.txt, or pin anew with `make lock`, {AGAIN}",
+    ),
+    (
         r"No interpreter found|No Python at|no suitable Python",
         "no Python from 3.11 to 3.13 was found",
         f"install one (`uv python install 3.12`), {AGAIN}",
@@ -98,8 +103,9 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 
 def explain(output: str, log: str) -> SetupError:
     """Turn an installer's output into one sentence and a remedy."""
+    text = " ".join(output.split())  # uv wraps its sentences
     for pattern, message, remedy in KNOWN:
-        if found := re.search(pattern, output):
+        if found := re.search(pattern, text):
             what = found.groupdict().get("what") or "package"
             return SetupError(message.format(what=what), remedy)
     lines = [line.strip() for line in output.splitlines() if line.strip()]

@@ -8,6 +8,9 @@ import socket
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
+from .errors import ConfigError
+
+PLACEHOLDER = "your_key_here"
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -24,3 +27,12 @@ def is_reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+def refuse_placeholder_token() -> None:
+    """Raise ConfigError when HF_TOKEN is still the line of .env.example."""
+    if os.environ.get("HF_TOKEN", "").endswith(PLACEHOLDER):
+        raise ConfigError(
+            "HF_TOKEN holds the placeholder of .env.example; put a token there that can read "
+            "(huggingface.co > Settings > Access Tokens), or unset it: public models need none"
+        )

@@ -195,6 +195,7 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
         f"{name} is no local path and the hub cannot be reached; check the network or name a "
         "local file"
     )
+    hub.refuse_placeholder_token()
     if not hub.is_reachable():
         raise DataError(offline)
     # imported here: it costs a second, and local files do not need it

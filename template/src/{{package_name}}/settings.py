@@ -93,6 +93,12 @@ class Settings(BaseSettings):
         try:
             return cls(**values)
         except ValidationError as error:
+            missing = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "missing"]
+            if missing and not values:
+                raise ConfigError(
+                    f"nothing sets {', '.join(missing)}; name a configuration, such as "
+                    "`--config configs/train.yaml`"
+                ) from None
             lines = [_explain(cls, problem, sources) for problem in error.errors()]
             raise ConfigError("\n       ".join(lines)) from None
 
@@ -250,6 +256,8 @@ def _explain(
         keys = [name for name, _ in dotted_keys(cls)]
         candidates = keys + sorted({name.split(".")[0] for name in keys})
         return f"{prefix}unknown key `{key}`{_nearest(key, candidates)}"
+    if problem["type"] == "missing":
+        return f"`{key}` is not set; set it in the configuration file or with --{key}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{prefix}{message}"

@@ -49,6 +49,7 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
     if auto_class is not AutoTokenizer and auto_class is not AutoConfig:
         options["use_safetensors"] = True
     if not local:
+        hub.refuse_placeholder_token()
         options["local_files_only"] = not hub.is_reachable()  # the cache may have it
     try:
         return auto_class.from_pretrained(
@@ -64,7 +65,7 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
                 f"the hub did not give it; check the spelling, or HF_TOKEN if gated ({reason})"
                 if hub.is_reachable()
                 else "the hub cannot be reached and the cache does not have it; check the network, "
-                "name a local folder, or use `scratch`"
+                "or name a local folder"
             )
         ) from None
 

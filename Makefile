@@ -1,0 +1,39 @@
+# make demo    a project from nothing to a trained step
+# make test    every test of this template
+# Needs Python 3.11 or newer, git and make. Tools are installed into .venv, once.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+DEMO_DIR ?= demo
+TESTS ?= tests/unit tests/render tests/run tests/update
+JOBS ?= 2
+TOOLS := .venv/.installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help demo test lint lock bench
+help:  ## show these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+demo: $(TOOLS)  ## generate a project with default answers, install it, check it, train one step, predict
+	@python tools/demo.py "$(DEMO_DIR)"
+
+test: $(TOOLS)  ## test the template, fastest first; TESTS=tests/unit for some of them
+	@python -m pytest $(TESTS) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+lint: $(TOOLS)  ## check formatting, lint and types of this repository
+	ruff format --check .
+	ruff check .
+	mypy
+
+lock: $(TOOLS)  ## resolve the tested versions again; ARGS=--upgrade for the newest
+	python locks/refresh.py $(ARGS)
+	python tools/lock_tools.py $(ARGS)
+
+bench: $(TOOLS)  ## measure, beside what one would use instead; writes benchmarks/results/
+	python benchmarks/template.py $(ARGS)
+
+$(TOOLS): requirements-dev.txt
+	@sh tools/install.sh
+	@touch $@

@@ -1,0 +1,55 @@
+"""After `copier update`, once, in the real project: install again if requirements.txt changed.
+
+python …/hooks/post_update.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pipeline
+
+
+def main() -> int:
+    """Reinstall where it is due; return 1 only if that failed under ML_TEMPLATE_STRICT."""
+    project = Path.cwd()
+    try:
+        if pipeline.level() == 0 or not needs_install(project):
+            return 0
+        print("requirements.txt changed:", file=sys.stderr)
+        entries = pipeline.run_steps(project, 1, mark_rest=False)
+    except pipeline.HookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if pipeline.strict() else 0
+    except (Exception, KeyboardInterrupt) as error:  # the update itself is done and stays
+        print(f"error: reinstalling stopped ({error}); run `make setup`.", file=sys.stderr)
+        return 1 if pipeline.strict() else 0
+    setup = [entry for entry in entries if entry["name"] == "setup"]
+    failed = any(entry["status"] == "failed" for entry in setup)
+    return 1 if failed and pipeline.strict() else 0
+
+
+def needs_install(project: Path) -> bool:
+    """Whether `.venv` was installed from another requirements.txt than the one here now."""
+    stamp_file = project / ".venv" / ".ml-template-requirements"
+    pins = project / "requirements.txt"
+    if not stamp_file.is_file() or not pins.is_file():
+        return False
+    content = pins.read_bytes()
+    if b"<<<<<<< " in content:
+        print(
+            "requirements.txt has conflicts: resolve them, then run `make setup`.", file=sys.stderr
+        )
+        return False
+    try:
+        installed = json.loads(stamp_file.read_text(encoding="utf-8"))["requirements"]
+    except (ValueError, KeyError, TypeError):
+        installed = ""
+    return bool(installed != hashlib.sha256(content).hexdigest())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Each choice adds exactly the files of its overlays."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+import combinations
+import helpers
+from projects import Rendered
+
+pytestmark = pytest.mark.render
+
+NOT_OVERLAYS = {"package_name", "_copier_conf.answers_file"}
+
+
+def test_every_two_choices_meet_in_some_project() -> None:
+    factors = combinations.factors()
+    rows = combinations.covering()
+    met = set().union(*(combinations.pairs(row) for row in rows))
+    wanted = {
+        (a, x, b, y)
+        for i, a in enumerate(factors)
+        for b in list(factors)[i + 1 :]
+        for x in factors[a]
+        for y in factors[b]
+    }
+    assert met == wanted
+    assert len(rows) <= 25, "a covering set this large makes the suite slow"
+
+
+def test_a_project_holds_the_files_of_its_choices_and_no_other(
+    project: Rendered, template: Path
+) -> None:
+    expected = expected_files(template, project.answers)
+    assert sorted(expected) == sorted(project.names())
+
+
+def test_no_two_overlays_write_the_same_file(project: Rendered, template: Path) -> None:
+    counts = Counter(expected_files(template, project.answers))
+    assert [path for path, count in counts.items() if count > 1] == []
+
+
+def test_paths_have_no_logic(template: Path) -> None:
+    names = [path.name for path in template.rglob("*")]
+    assert [name for name in names if "{%" in name or "{#" in name or "|" in name] == []
+
+
+def test_python_files_have_no_package_name_inside_the_package(template: Path) -> None:
+    """Relative imports: a file of the package is plain Python, read in place."""
+    inside = [path for path in template.rglob("*.jinja") if "{{package_name}}" in path.parts]
+    assert [path for path in inside if path.name.endswith(".py.jinja")] == []
+
+
+def expected_files(template: Path, answers: dict[str, Any]) -> list[str]:
+    """Return the paths a project has, worked out without Copier or the extension."""
+    active = chosen(answers)
+    found = []
+    for path in template.rglob("*"):
+        if not path.is_file():
+            continue
+        parts = []
+        for part in path.relative_to(template).parts:
+            variable = re.fullmatch(r"{{(\w+)}}", part)
+            if variable and variable[1] not in NOT_OVERLAYS:
+                if variable[1] not in active:
+                    break
+            else:
+                parts.append(part)
+        else:
+            found.append(plain_name(PurePosixPath(*parts), answers["package_name"]))
+    return found
+
+
+def plain_name(path: PurePosixPath, package: str) -> str:
+    name = str(path).replace("{{package_name}}", package)
+    name = name.replace("{{_copier_conf.answers_file}}", ".copier-answers.yml")
+    return name.removesuffix(".jinja")
+
+
+def chosen(answers: dict[str, Any]) -> set[str]:
+    """Return the overlay variables which are on, as the design words them."""
+    variables = set()
+    for key, question in helpers.questions().items():
+        if key not in answers or not ("choices" in question or question["type"] == "bool"):
+            continue
+        value = answers[key]
+        values = value if isinstance(value, list) else [value]
+        for each in values or ["none"]:
+            text = str(each).lower() if isinstance(each, bool) else str(each)
+            variables.add(re.sub(r"[^0-9A-Za-z_]", "_", f"{key}_{text}"))
+    return variables
