@@ -10,6 +10,9 @@ import pytest
 
 import helpers
 
+# Their asserts then say what differed, as those of test files do.
+pytest.register_assert_rewrite("journey", "projects")
+
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

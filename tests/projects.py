@@ -91,15 +91,16 @@ class Installed:
 
 
 def generate(folder: Path, **answers: Any) -> Installed:
-    """Generate with every hook on, as strict as continuous integration is.
-
-    The uv beside our Python is used, so that no project has to fetch one.
-    """
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    strict = {"ML_TEMPLATE_STRICT": "1", "OMP_NUM_THREADS": "1", "PATH": programs}
-    with plumbum.local.env(**strict):
+    """Generate with every hook on, as strict as continuous integration is."""
+    with plumbum.local.env(ML_TEMPLATE_STRICT="1", **tool_environment()):
         root = helpers.copy_project(folder, hooks="all", **answers)
     return Installed(root, answers["task"])
+
+
+def tool_environment() -> dict[str, str]:
+    """Return the variables with which `make` runs our tools: the uv beside our Python is found."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"OMP_NUM_THREADS": "1", "PATH": programs}
 
 
 @dataclass(frozen=True)

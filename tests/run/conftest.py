@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 import helpers
 import user_data
-from projects import Installed, Journey, generate
+from projects import Installed, Journey, generate, tool_environment
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,10 @@ def demo(folder: Path) -> Installed:
     helpers.commit_all(clone, "all")
     (clone / "template" / "uncommitted.txt").write_text("not yet committed\n", "utf-8")
     command = [sys.executable, "tools/demo.py", "demo"]
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **tool_environment()}
+    done = subprocess.run(
+        command, cwd=clone, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return Installed(clone / "demo", "llm", done.stdout + done.stderr)
 

@@ -93,13 +93,14 @@ class Settings(BaseSettings):
         try:
             return cls(**values)
         except ValidationError as error:
-            missing = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "missing"]
+            problems = error.errors()
+            missing = [".".join(map(str, p["loc"])) for p in problems if p["type"] == "missing"]
             if missing and not values:
                 raise ConfigError(
                     f"nothing sets {', '.join(missing)}; name a configuration, such as "
                     "`--config configs/train.yaml`"
                 ) from None
-            lines = [_explain(cls, problem, sources) for problem in error.errors()]
+            lines = [_explain(cls, problem, sources) for problem in problems]
             raise ConfigError("\n       ".join(lines)) from None
 
     def write_yaml(self, path: Path) -> None:
