@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .errors import UserError
+from .errors import ConfigError, UserError
 
 MANIFEST = "manifest.json"
 _PREFIX = "step-"
@@ -30,17 +31,23 @@ class Checkpoints:
     keep: int
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Let `write` fill a new checkpoint's folder; drop the oldest beyond `keep`."""
+        """Let `write` fill a new checkpoint's folder; drop the oldest beyond `keep`.
+
+        Those of later steps go too: they are damaged, or of a course that was given up by going
+        back, and `newest` must not find them.
+        """
         path = self.directory / f"{_PREFIX}{step:06d}"
         write_whole(path, write)
-        for old in self.all()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        found = self.all()
+        earlier = [p for p in found if step_of(p) <= step]
+        for old in found:
+            if old not in earlier[-self.keep :]:
+                shutil.rmtree(old, ignore_errors=True)
         return path
 
     def all(self) -> list[Path]:
         """Every checkpoint's folder, oldest first, whole or not."""
-        found = [p for p in self.directory.glob(f"{_PREFIX}*") if p.name[len(_PREFIX) :].isdigit()]
-        return sorted(found, key=step_of)
+        return sorted(filter(is_checkpoint, self.directory.glob(f"{_PREFIX}*")), key=step_of)
 
     def newest(self, warn: Callable[[str], None]) -> Path | None:
         """The newest whole checkpoint; each damaged one before it is named to `warn`."""
@@ -50,6 +57,11 @@ class Checkpoints:
                 return path
             warn(f"checkpoint {path} is damaged ({problem}); trying the one before")
         return None
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder has a checkpoint's name."""
+    return path.name.startswith(_PREFIX) and path.name[len(_PREFIX) :].isdigit()
 
 
 def step_of(checkpoint: Path) -> int:
@@ -63,6 +75,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     What stood at `path` is replaced only then. Raises UserError when the disk is full or
     the place cannot be written; nothing that existed is lost.
     """
+    path = path.resolve() if path.is_symlink() else path  # the link stays
     temporary = path.with_name(f".{path.name}.writing")
     replaced = path.with_name(f".{path.name}.replaced")
     try:
@@ -77,16 +90,47 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         _sync(path.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         if replaced.exists() and not path.exists():
             replaced.rename(path)
-        advice = (
-            "free some space" if error.errno == errno.ENOSPC else "check that it can be written"
-        )
+        full = error.errno == errno.ENOSPC or "No space left" in str(error)
+        advice = "free some space" if full else "check that it can be written"
         raise UserError(
             f"{path} could not be written ({error.strerror or error}); {advice} and run again: "
             "earlier checkpoints are whole"
         ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # there after any other error only
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise ConfigError when `path` holds what `write_whole` did not write: it would be lost."""
+    try:
+        if not path.exists():
+            return
+        foreign = next(_foreign_files(path), None) if path.is_dir() else path.name
+    except OSError as error:
+        raise ConfigError(f"--output {path}: {error.strerror}; name another folder") from None
+    if foreign:
+        raise ConfigError(
+            f"--output {path}: it would be replaced, and {foreign} there was not written by this "
+            "command; name another folder"
+        )
+
+
+def _foreign_files(folder: Path) -> Iterator[str]:
+    """Files in `folder` that its manifest does not list."""
+    ours = {MANIFEST, ".gitkeep", *_read_manifest(folder)}
+    for parent, _, names in os.walk(folder):
+        relative = (Path(parent, name).relative_to(folder).as_posix() for name in names)
+        yield from (name for name in relative if name not in ours)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
 
 
 def damage(path: Path) -> str | None:

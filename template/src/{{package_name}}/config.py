@@ -89,7 +89,7 @@ class TrainConfig(TaskTrainOptions):
     """Newest checkpoints kept."""
     resume: str = "auto"
     """auto: go on from the newest whole checkpoint. never: start over, the old run is kept aside.
-    Or the path of a checkpoint."""
+    Or the path of a checkpoint; those of later steps in output_dir are then replaced."""
 
     @model_validator(mode="after")
     def _batch_sizes_agree(self) -> Self:

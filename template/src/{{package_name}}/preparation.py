@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import write_whole
+from .checkpoints import check_replaceable, write_whole
 from .config import DataConfig
 from .data import Example, example_key, read_examples, split_examples, to_record
 from .errors import DataError
@@ -16,8 +16,10 @@ from .rows import content_sha256
 def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
     """Write the folder `output` whole or not at all; return the counts it also holds.
 
-    Raises DataError naming the first row that cannot be used.
+    Raises DataError naming the first row that cannot be used, and ConfigError where `output`
+    holds files of another origin.
     """
+    check_replaceable(output)
     unique: dict[str, Example] = {}
     total = 0
     for example in read_examples(location, data):
@@ -36,6 +38,10 @@ def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
     }
 
     def write(path: Path) -> None:
+        if (output / ".gitkeep").exists():  # git tracks it, so the new folder has it too
+            (path / ".gitkeep").touch()
+        if (output / ".gitkeep").exists():
+            (path / ".gitkeep").touch()
         for name, examples in (("train", train), ("eval", held_out)):
             lines = [json.dumps(to_record(e, data), ensure_ascii=False) + "\n" for e in examples]
             (path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +42,8 @@ def read_rows(location: str, split: str = "train", revision: str | None = None) 
 
     Raises DataError for a missing or unreadable file, naming file and line.
     """
-    path = Path(location).expanduser()
-    if path.exists():
+    path = local_path(location)
+    if path:
         empty = True
         for file in data_files(path):
             for row in _READERS[file.suffix.lower()](file):
@@ -56,6 +57,19 @@ def read_rows(location: str, split: str = "train", revision: str | None = None) 
         raise DataError(f"{location}: no such file; check the path in the `data` section")
 
 
+def local_path(location: str) -> Path | None:
+    """The local file or folder that `location` names; None where there is none.
+
+    Raises DataError where the system does not say.
+    """
+    try:
+        path = Path(location).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~someone without a home
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{location[:200]} cannot be read: {reason}") from None
+
+
 def is_hub_id(location: str) -> bool:
     """Whether `location` can only be a hub id (`org/name` without a data suffix)."""
     parts = location.split("/")
@@ -64,29 +78,42 @@ def is_hub_id(location: str) -> bool:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The data files at `path`, sorted. Raises DataError when there is none."""
+    """The data files at `path`, sorted; hidden ones are left out. Raises DataError for none."""
     if path.is_file():
         if path.suffix.lower() not in _READERS:
             known = ", ".join(sorted(_READERS))
             raise DataError(f"{path}: unknown kind of file; this project reads {known}")
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _READERS)
+    files: list[Path] = []
+    for folder, folders, names in os.walk(path, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found = (Path(folder, name) for name in names if not name.startswith("."))
+        files += [file for file in found if file.suffix.lower() in _READERS]
+    files.sort()
     if not files:
         raise DataError(f"{path} holds no data file ({', '.join(sorted(_READERS))})")
     return files
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed is an error: its rows must not go missing in silence."""
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}")
 
 
 def content_sha256(locations: Sequence[str]) -> str:
     """Hash of the bytes of all local files; a hub id counts by its name."""
     digest = hashlib.sha256()
     for location in locations:
-        path = Path(location).expanduser()
-        if not path.exists():
-            digest.update(location.encode())
+        path = local_path(location)
+        if not path:
+            digest.update(os.fsencode(location))
             continue
         for file in data_files(path):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            try:
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+            except OSError as error:
+                raise DataError(f"{file} cannot be read: {error.strerror}") from None
     return digest.hexdigest()
 
 
@@ -109,6 +136,12 @@ def hold_out(
     return kept, held
 
 
+def count_shared(kept: Iterable[str], held: Iterable[str]) -> int:
+    """How many of `held` are also in `kept`, by a hash of the content."""
+    hashes = {hashlib.sha256(key.encode()).digest() for key in kept}
+    return sum(hashlib.sha256(key.encode()).digest() in hashes for key in held)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line). Raises DataError on bytes that are not UTF-8."""
     number = 0
@@ -129,11 +162,20 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             values = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(values, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{path}:{number} is not JSON ({error.msg} at column {error.colno}); "
-                "each line must be one object"
+                f"{path}:{number} is not JSON ({error.msg.removesuffix(' at')} at column "
+                f"{error.colno}); each line must be one object"
             ) from None
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{path}:{number} holds half of a surrogate pair (`\\ud800` to `\\udfff`), "
+                "which is no text; mend or drop the row"
+            ) from None
+        except (ValueError, RecursionError) as error:  # a number or a nesting without end
+            raise DataError(f"{path}:{number} cannot be read as JSON: {str(error)[:80]}") from None
         if not isinstance(values, dict):
             raise DataError(f"{path}:{number} is not a JSON object; each line must be one")
         yield Row(str(path), number, values)
@@ -180,7 +222,9 @@ def _read_parquet(path: Path) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(str(path), number, values)
-    except (pyarrow.ArrowException, OSError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: a text after row {number} is not UTF-8; save it again") from None
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is not a whole Parquet file: {str(error)[:80]}") from None
 
 
@@ -210,8 +254,15 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
         raise DataError(f"{name}: {str(error)[:200]}") from None
     except (ConnectionError, OSError):
         raise DataError(offline) from None
-    for number, values in enumerate(dataset, start=1):
-        yield Row(f"{name}[{split}]", number, dict(values))
+    number = 0
+    try:
+        for number, values in enumerate(dataset, start=1):
+            yield Row(f"{name}[{split}]", number, dict(values))
+    except (ConnectionError, OSError) as error:
+        raise DataError(
+            f"{name}[{split}]: the hub stopped answering after row {number} "
+            f"({type(error).__name__}); run again"
+        ) from None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {

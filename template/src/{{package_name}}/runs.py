@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import Checkpoints, damage, step_of
+from .checkpoints import Checkpoints, damage, is_checkpoint, step_of
 from .config import Config
-from .errors import ConfigError, UserError
+from .errors import ConfigError
 from .settings import read_yaml
 
 # keys that may differ between a run and its continuation
@@ -47,25 +47,43 @@ class Run:
         return self.path / "final"
 
     @property
+    def tokenizer(self) -> Path:
+        """The tokenizer it started with."""
+        return self.path / "tokenizer"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line."""
         return self.path / "metrics.jsonl"
 
     def create(self, config: Config, say: Callable[[str], None]) -> None:
         """Make the folder; an earlier run that must not be mixed in gets a new name."""
-        if self.set_aside and self.path.is_dir() and any(self.path.iterdir()):
-            number = 1
-            while (aside := self.path.with_name(f"{self.path.name}-previous-{number}")).exists():
-                number += 1
-            self.path.rename(aside)
-            say(f"the earlier run is kept as {aside}")
         try:
+            if self.set_aside and self.path.is_dir() and any(self.path.iterdir()):
+                self._keep_aside(say)
             self.path.mkdir(parents=True, exist_ok=True)
             config.write_yaml(self.path / "config.yaml")
         except OSError as error:
-            raise UserError(
+            raise ConfigError(
                 f"train.output_dir: {self.path} cannot be written ({error.strerror})"
             ) from None
+
+    def _keep_aside(self, say: Callable[[str], None]) -> None:
+        if not (self.path / "config.yaml").is_file():
+            raise ConfigError(
+                f"train.output_dir: {self.path} holds files that are no run; name another folder"
+            )
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}-previous-{number}")).exists():
+            number += 1
+        self.path.rename(aside)
+        say(f"the earlier run is kept as {aside}")
+
+    def seconds_before(self) -> float:
+        """Seconds that a run which goes on has taken until it was stopped."""
+        if not self.checkpoint:
+            return 0.0
+        return float(read_json(self.path / "run.json").get("seconds") or 0)
 
     def record(self, **facts: Any) -> None:
         """Add facts to run.json."""
@@ -87,9 +105,13 @@ def plan_run(config: Config, data_sha256: str, say: Callable[[str], None]) -> Ru
     if resume != "auto":
         checkpoint = Path(resume)
         problem = damage(checkpoint) if checkpoint.is_dir() else "there is no such folder"
+        if not problem and not is_checkpoint(checkpoint):
+            problem = "it is no checkpoint, which is called `step-` and a number"
         if problem:
-            raise ConfigError(f"train.resume: {resume}: {problem}; name a whole checkpoint")
-    elif (path / "config.yaml").is_file():
+            raise ConfigError(
+                f"train.resume: {resume}: {problem}; name a whole one in a run's checkpoints/"
+            )
+    elif _holds_run(path):
         changed = _changed(config, data_sha256, path)
         if changed and read_json(path / "run.json").get("status") == "done":
             return Run(path, checkpoints, None, set_aside=True)
@@ -102,9 +124,27 @@ def plan_run(config: Config, data_sha256: str, say: Callable[[str], None]) -> Ru
     return Run(path, checkpoints, checkpoint)
 
 
+def tokenizer_of(checkpoint: Path) -> Path:
+    """The tokenizer of the run that wrote a checkpoint."""
+    return checkpoint.absolute().parent.parent / "tokenizer"
+
+
+def _holds_run(path: Path) -> bool:
+    try:
+        return (path / "config.yaml").is_file()
+    except OSError as error:
+        raise ConfigError(f"train.output_dir: {path} cannot be read ({error.strerror})") from None
+
+
 def _changed(config: Config, data_sha256: str, path: Path) -> list[str]:
     """Keys that differ from the run at `path` and decide what is learnt."""
-    before = _flat(read_yaml(path / "config.yaml"))
+    kept = read_yaml(path / "config.yaml")
+    try:
+        # a key that came with an update has its default there too
+        kept = Config.checked(kept).model_dump(mode="json")
+    except ConfigError:
+        pass  # a key that went: compared as it stands
+    before = _flat(kept)
     now = _flat(config.model_dump(mode="json"))
     keys = sorted(set(before) | set(now))
     changed = [key for key in keys if key not in FREE_KEYS and before.get(key) != now.get(key)]

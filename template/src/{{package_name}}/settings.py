@@ -32,7 +32,10 @@ class Section(BaseModel):
     """A group of keys. Unknown keys are errors; docstrings become the JSON schema's help."""
 
     model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
 
 
@@ -45,6 +48,7 @@ class Settings(BaseSettings):
         protected_namespaces=(),
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
+        env_parse_none_str="null",
     )
 
     @classmethod
@@ -75,9 +79,10 @@ class Settings(BaseSettings):
         _add_keys(parser, cls)
         options = vars(parser.parse_args(argv))
         sources: list[tuple[str, dict[str, Any]]] = [
-            (path, read_yaml(Path(path))) for path in options["config"] or []
+            (path, _sections(cls, path, read_yaml(Path(path)))) for path in options["config"] or []
         ]
-        sources.append(("the environment", _from_environment(cls)))
+        environment = _sections(cls, "the environment", _from_environment(cls))
+        sources.append(("the environment", environment))
         sources.append(("the command line", _from_options(options)))
         merged: dict[str, Any] = {}
         for _, values in sources:
@@ -147,6 +152,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "this is not YAML"
         raise ConfigError(f"{where}: {problem}; mend the YAML there") from None
+    except (ValueError, RecursionError) as error:  # a day that does not exist, endless nesting
+        raise ConfigError(f"{str(path)!r:.200} cannot be read: {error}; mend it") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -162,6 +169,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be plain text", problem_mark=key_node.start_mark
+                )
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"`{key_node.value}` is given twice", problem_mark=key_node.start_mark
@@ -215,16 +226,28 @@ def _parse_option(text: str) -> Any:
 
 
 def _from_environment(cls: type[Settings]) -> dict[str, Any]:
-    """Nested values from `<PACKAGE>__SECTION__KEY`; a misspelt one is refused like any other."""
-    known = {f"{ENV_PREFIX}{key.replace('.', '__')}".upper() for key, _ in dotted_keys(cls)}
-    known |= {f"{ENV_PREFIX}{name}".upper() for name in cls.model_fields}
+    """Nested values from `<PREFIX>SECTION__KEY`; a misspelt one is refused like any other."""
+    prefix = str(cls.model_config["env_prefix"])
+    known = {f"{prefix}{key.replace('.', '__')}".upper() for key, _ in dotted_keys(cls)}
+    known |= {f"{prefix}{name}".upper() for name in cls.model_fields}
     for name in os.environ:
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+        if name.upper().startswith(prefix) and name.upper() not in known:
             raise ConfigError(f"unknown environment variable {name}{_nearest(name, sorted(known))}")
     try:
         return dict(EnvSettingsSource(cls)())
     except SettingsError as error:
         raise ConfigError(f"environment: {error}; write lists as JSON") from None
+
+
+def _sections(cls: type[Settings], origin: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Check that sections hold pairs: merging must not drop a whole one for a slip of the pen."""
+    sections: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in cls.model_fields and not isinstance(value, Mapping | None):
+            raise ConfigError(f"{origin}: `{key}` must hold `key: value` pairs, got {value!r:.80}")
+        # all its keys commented out: an empty section
+        sections[str(key)] = {} if value is None and key in cls.model_fields else value
+    return sections
 
 
 def _set(values: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -37,9 +37,6 @@ class Trackers:
         self._say = say
         self._trackers: dict[str, Tracker] = {}
         for name in config.tracking.trackers:
-            if name not in available():
-                known = ", ".join(available()) or "none in this project"
-                raise ConfigError(f"tracking.trackers: no tracker `{name}` ({known})")
             module = importlib.import_module(f".{_PREFIX}{name}", __package__)
             self._guard(name, lambda: self._trackers.update({name: module.start(config, run_dir)}))  # noqa: B023
 
@@ -59,6 +56,14 @@ class Trackers:
         except Exception as error:  # a tracker's outage, of whatever kind, must not end the run
             self._trackers.pop(name, None)
             self._say(f"warning: tracker {name} failed ({type(error).__name__}) and is off")
+
+
+def refuse_unknown(config: Config) -> None:
+    """Raise ConfigError for a tracker that this project does not have."""
+    for name in config.tracking.trackers:
+        if name not in available():
+            known = ", ".join(available()) or "none in this project"
+            raise ConfigError(f"tracking.trackers: no tracker `{name}` ({known})")
 
 
 def available() -> list[str]:

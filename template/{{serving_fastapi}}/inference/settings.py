@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic_settings import SettingsConfigDict
 
-from .project import ArgumentParser, ConfigError, Section, Settings
+from .project import ENV_PREFIX, ArgumentParser, ConfigError, Section, Settings
 
 DEFAULT_FILE = Path("configs/serve.yaml")
 
@@ -51,7 +52,10 @@ class LimitOptions(Section):
 
 
 class ServeSettings(Settings):
-    """Configuration of the service."""
+    """Configuration of the service; its variables are `<PACKAGE>_SERVE__SECTION__KEY`."""
+
+    # not training's prefix: each of the two refuses variables that it does not know
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX.removesuffix("__") + "_SERVE__")
 
     service: ServiceOptions = ServiceOptions()
     limits: LimitOptions = LimitOptions()

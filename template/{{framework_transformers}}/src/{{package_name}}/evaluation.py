@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from .config import Config
 from .data import Batch, Dataset, Split, load_eval
 from .metrics import Metrics
-from .model import AUTO_CLASS, loss_and_predictions
+from .model import AUTO_CLASS, loss_and_logits, predictions
 from .optimization import Precision, pick_precision
 from .pretrained import load as load_pretrained
 from .pretrained import load_trained, pick_device
@@ -38,8 +38,8 @@ def evaluate(
     for indices in _batches(data, split, batch_size):
         batch = data.batch(split, indices)
         with precision.autocast():
-            loss, predictions = loss_and_predictions(model, to_device(batch, precision.device))
-        metrics.update(batch, predictions.cpu().numpy(), float(loss))
+            loss, logits = loss_and_logits(model, to_device(batch, precision.device))
+        metrics.update(batch, predictions(logits).cpu().numpy(), float(loss))
     model.train(was_training)
     return metrics
 
@@ -58,7 +58,9 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     """
     device = pick_device()
     precision = pick_precision(config.train.precision, device)
-    model: Any = load_trained(AUTO_CLASS, folder, dtype=torch.float32).to(device)
+    # as in training: weights that stayed frozen are in the compute dtype
+    dtype = precision.frozen if config.model.needs_pretrained else torch.float32
+    model: Any = load_trained(AUTO_CLASS, folder, dtype=dtype).to(device)
     tokenizer = load_pretrained(AutoTokenizer, str(folder))
     data = load_eval(config, tokenizer, model.config)
     metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)

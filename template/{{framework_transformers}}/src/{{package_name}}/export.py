@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer
 
-from .checkpoints import write_whole
+from .checkpoints import check_replaceable, write_whole
 from .errors import ConfigError, UserError
 from .finetuning import merged
 from .model import AUTO_CLASS
@@ -26,6 +26,7 @@ def export(source: Path, output: Path) -> float:
     """
     if output.resolve() == source.resolve():
         raise ConfigError(f"--output is the model's own folder {source}; name another")
+    check_replaceable(output)
     adapted = load_trained(AUTO_CLASS, source, dtype=torch.float32).eval()
     tokenizer = load(AutoTokenizer, str(source))
     with torch.inference_mode():

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
@@ -14,6 +16,7 @@ from . import finetuning, hub
 from .config import SCRATCH, Config
 from .data import texts
 from .errors import ConfigError, UserError
+from .rows import local_path
 from .tokens import make_tokenizer
 
 if TYPE_CHECKING:
@@ -42,9 +45,9 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
 
     Reads safetensors only (a pickle can run code) and runs no code from the hub.
     """
-    directory = Path(name_or_path).expanduser()
-    local = directory.is_dir()
-    if not local and (directory.is_absolute() or name_or_path.startswith((".", "~"))):
+    directory = local_path(name_or_path)
+    local = directory is not None and directory.is_dir()
+    if not local and (Path(name_or_path).is_absolute() or name_or_path.startswith((".", "~"))):
         raise ConfigError(f"model.name_or_path: there is no folder {name_or_path}; check the path")
     if auto_class is not AutoTokenizer and auto_class is not AutoConfig:
         options["use_safetensors"] = True
@@ -55,7 +58,10 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         return auto_class.from_pretrained(
             str(directory) if local else name_or_path, trust_remote_code=False, **options
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (
+        *(OSError, ValueError, KeyError, RuntimeError),
+        *(SafetensorError, StrictDataclassError),
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         if local:
             raise UserError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
@@ -68,6 +74,18 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
                 "or name a local folder"
             )
         ) from None
+
+
+def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
+    """Like `load`; raises UserError where weights are missing, which would be made up."""
+    model, info = load(auto_class, str(path), output_loading_info=True, **options)
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{path} lacks {len(missing)} of the model's weights, such as {missing[0]}; "
+            "copy the folder again, or export it anew"
+        )
+    return model
 
 
 def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
@@ -86,7 +104,10 @@ def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel
 
 def save_trained(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Write weights (or adapters) as safetensors, config and tokenizer to the folder `path`."""
-    finetuning.save_weights(model, path)
+    try:
+        finetuning.save_weights(model, path)
+    except SafetensorError as error:  # how the library reports a full disk
+        raise OSError(str(error)) from error
     # adapters are saved without the config, which holds the class names
     model.config.save_pretrained(path)
     tokenizer.save_pretrained(path)

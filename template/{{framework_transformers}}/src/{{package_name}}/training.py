@@ -27,10 +27,10 @@ from . import estimate
 from .checkpoints import write_whole
 from .config import Config
 from .data import TASK, THROUGHPUT, Batch, Dataset, load, num_targets, sources
-from .errors import EXIT_STOPPED, DataError, UserError
+from .errors import EXIT_STOPPED, ConfigError, DataError, UserError
 from .evaluation import evaluate, to_device
 from .finetuning import STRATEGY, wrap
-from .model import build_model, check, loss_and_predictions, new_modules
+from .model import build_model, check, loss_and_logits, new_modules
 from .optimization import (
     Precision,
     learning_rate,
@@ -44,10 +44,11 @@ from .pretrained import load as load_pretrained
 from .progress import Display, MetricsLog
 from .report import write_report
 from .rows import content_sha256
-from .runs import Run, environment, plan_run, read_json
-from .tracking import Trackers
+from .runs import Run, environment, plan_run, read_json, tokenizer_of
+from .tracking import Trackers, refuse_unknown
 
 WEIGHTS, OPTIMIZER, STATE = "trained.safetensors", "optimizer.safetensors", "state.json"
+MIN_LOSS_SCALE = 2.0**-14  # fp16 starts at 2^16; nothing that trains ends up here
 GIB = 2**30
 
 
@@ -66,9 +67,9 @@ def train(config: Config) -> Result:
 
     Raises UserError (and its kinds) for what the user can mend.
     """
+    refuse_unknown(config)
     device = pick_device()
     precision = pick_precision(config.train.precision, device)
-    seed_everything(config.train.seed, 0)
     run = plan_run(config, content_sha256(sources(config.data)), say=print)
     tokenizer = _tokenizer(config, run)
     data = load(config, tokenizer)
@@ -77,8 +78,14 @@ def train(config: Config) -> Result:
     if run.start >= total and run.final.is_dir():
         print(f"{run.path} is complete at step {run.start}; raise train.max_steps to go on")
         return Result(0, run)
+    if run.start > total:
+        raise ConfigError(
+            f"{run.checkpoint} is past the {total} steps to train; raise train.max_steps or "
+            "train.epochs, or set train.resume to never to start over"
+        )
     # what is trained needs fp32; weights that stay frozen take the compute dtype
     dtype = precision.frozen if config.model.needs_pretrained else torch.float32
+    seed_everything(config.train.seed, 0)
     model = build_model(config, tokenizer, data, dtype)
     model = wrap(model, config.model, new_modules(model)).to(device)
     if config.train.activation_checkpointing:
@@ -87,13 +94,14 @@ def train(config: Config) -> Result:
     check(model, config, device)
 
     run.create(config, say=print)
-    if not run.checkpoint:  # a run that goes on must find the tokenizer it started with
-        write_whole(run.path / "tokenizer", lambda path: tokenizer.save_pretrained(path))
+    if not (run.checkpoint and run.tokenizer.is_dir()):  # whoever goes on must find the same one
+        write_whole(run.tokenizer, lambda path: tokenizer.save_pretrained(path))
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(parameters, config.train)
     loop = Loop(config, run, data, model, parameters, optimizer, precision, total)
     if run.checkpoint:
         load_checkpoint(run.checkpoint, parameters, optimizer, loop.scaler)
+    before_s = run.seconds_before()
     run.record(
         task=TASK,
         strategy=STRATEGY,
@@ -106,8 +114,17 @@ def train(config: Config) -> Result:
         status="running",
         **environment(),
     )
-    status = loop.run_all()
-    run.record(status=status, steps=loop.step, seconds=round(loop.seconds, 1))
+    status = "failed"
+    try:
+        status = loop.run_all()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of GPU memory at step {loop.step + 1} with train.micro_batch_size "
+            f"{config.train.micro_batch_size}; halve it (the global batch stays the same), or "
+            "set train.activation_checkpointing"
+        ) from error
+    finally:
+        run.record(status=status, steps=loop.step, seconds=round(before_s + loop.seconds, 1))
     if status == "stopped":
         print(f"stopped at step {loop.step} of {total}; run the same command again to go on")
         return Result(EXIT_STOPPED, run, model, tokenizer)
@@ -140,32 +157,39 @@ class Loop:
         self._tokens = 0
         self._losses: list[float] = []
         self._size = 0
-        self._since = time.perf_counter()
+        self._since = 0.0
 
     def run_all(self) -> str:
         """Train to the last step (`done`) or until a signal (`stopped`)."""
-        train, began = self.config.train, time.perf_counter()
+        began, status = time.perf_counter(), "failed"
         with Stop() as stop, Display(self.total, self.step, THROUGHPUT) as display:
             display.say(f"{self.data.summary()}; {self.total:,} steps")
             trackers = Trackers(self.config, self.run.path, display.say)
-            while self.step < self.total:
-                loss, grad_norm, rate = self.train_step()
-                self.step += 1
-                self._losses.append(loss)
-                display.step(self.step, loss)
-                last = self.step == self.total
-                if last or self.step % train.log_every == 0:
-                    self._report(self._throughput(grad_norm, rate), display, trackers)
-                if last or (train.eval_every and self.step % train.eval_every == 0):
-                    self._report(self._evaluate(), display, trackers)
-                if stop.requested or last or self.step % train.save_every == 0:
-                    self.save()
-                if stop.requested and not last:
-                    break
-            status = "done" if self.step == self.total else "stopped"
-            trackers.finish(status)
-        self.seconds = time.perf_counter() - began
+            try:
+                self._run_steps(stop, display, trackers)
+                status = "done" if self.step == self.total else "stopped"
+            finally:
+                trackers.finish(status)
+                self.seconds = time.perf_counter() - began
         return status
+
+    def _run_steps(self, stop: Stop, display: Display, trackers: Trackers) -> None:
+        train = self.config.train
+        self._since = time.perf_counter()
+        while self.step < self.total:
+            loss, grad_norm, rate = self.train_step()
+            self.step += 1
+            self._losses.append(loss)
+            display.step(self.step, loss)
+            last = self.step == self.total
+            if last or self.step % train.log_every == 0:
+                self._report(self._throughput(grad_norm, rate), display, trackers)
+            if last or (train.eval_every and self.step % train.eval_every == 0):
+                self._report(self._evaluate(), display, trackers)
+            if stop.requested or last or self.step % train.save_every == 0:
+                self.save()
+            if stop.requested:
+                return
 
     def train_step(self) -> tuple[float, float, float]:
         """One optimizer step; returns (mean loss per target, gradient norm, learning rate).
@@ -198,27 +222,23 @@ class Loop:
                 f"step {self.step + 1}: the gradient is not finite; rows {self._rows(indices)}; "
                 "lower train.learning_rate or look at these rows"
             )
-        self.scaler.step(self.optimizer)
+        self.scaler.step(self.optimizer)  # skipped when the scale was too large, which halves it
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < MIN_LOSS_SCALE:
+            raise UserError(
+                f"step {self.step + 1}: the gradient is not finite whatever the loss is scaled by; "
+                "lower train.learning_rate, or set train.precision to fp32"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         self._size += self.data.size(self.data.train, indices)
         self._tokens += sum(self.data.train.length(i) for i in indices)
         return loss, float(norm), rate
 
     def _backward(self, batch: Batch, targets: int, rows: list[int]) -> float:
-        try:
-            with self.precision.autocast():
-                loss_sum, _ = loss_and_predictions(
-                    self.model, to_device(batch, self.precision.device)
-                )
-            loss = loss_sum / targets
-            self.scaler.scale(loss).backward()
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"out of GPU memory at step {self.step + 1} with train.micro_batch_size "
-                f"{self.config.train.micro_batch_size}; halve it (the global batch stays the "
-                "same), or set train.activation_checkpointing"
-            ) from error
+        with self.precision.autocast():
+            loss_sum, _ = loss_and_logits(self.model, to_device(batch, self.precision.device))
+        loss = loss_sum / targets
+        self.scaler.scale(loss).backward()
         value = float(loss.detach())
         if not np.isfinite(value):
             raise UserError(
@@ -240,7 +260,9 @@ class Loop:
             state = {"step": self.step, "scaler": self.scaler.state_dict()}
             (path / STATE).write_text(json.dumps(state), encoding="utf-8")
 
+        began = time.perf_counter()
         self.run.checkpoints.save(self.step, write)
+        self._since += time.perf_counter() - began  # writing is not training time
 
     def _report(self, values: dict[str, Any], display: Display, trackers: Trackers) -> None:
         self.log.write(values)
@@ -354,9 +376,9 @@ class Stop:
 
 
 def _tokenizer(config: Config, run: Run) -> Any:
-    """The run's own tokenizer when it goes on, otherwise the model's."""
+    """The checkpoint's own tokenizer when training goes on, otherwise the model's."""
     if run.checkpoint:
-        return load_pretrained(AutoTokenizer, str(run.path / "tokenizer"))
+        return load_pretrained(AutoTokenizer, str(tokenizer_of(run.checkpoint)))
     return get_tokenizer(config)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import TemplateError
 
 from .config import Config, DataConfig
 from .errors import DataError
-from .rows import Row, content_sha256, hold_out, read_rows
+from .rows import Row, content_sha256, count_shared, hold_out, read_rows
 from .tokens import TokenStore, TokenStoreBuilder, pad
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Split:
     bins: list[list[int]]
     num_cut: int
     num_dropped: int
+    num_rewritten: int
+    """Earlier answers that the chat template renders differently later on; they have no loss."""
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -64,6 +67,8 @@ class Dataset:
     sha256: str
     pad_token_id: int
     labels: tuple[str, ...] = ()  # a language model has no classes
+    num_leaked: int = 0
+    """Evaluation rows that are also training rows: they make the metrics look better."""
 
     def batch(self, split: Split, indices: Sequence[int]) -> Batch:
         """`input_ids`, `labels`, `position_ids`, all int64 of shape (B, L).
@@ -97,10 +102,15 @@ class Dataset:
         trained = self.train.store.trained.mean()
         cut = self.train.num_cut + self.eval.num_cut
         dropped = self.train.num_dropped + self.eval.num_dropped
+        rewritten = self.train.num_rewritten
+        note = f"; {rewritten:,} earlier answers without loss (template)" if rewritten else ""
+        if self.num_leaked:
+            note += f"; {self.num_leaked:,} evaluation rows also in training"
         return (
             f"{len(self.train.store):,} training and {len(self.eval.store):,} evaluation rows, "
             f"{len(self.train.store.tokens):,} training tokens ({trained:.0%} with loss) "
             f"in {len(self.train):,} sequences; {cut:,} rows cut, {dropped:,} left out as too long"
+            + note
         )
 
 
@@ -147,7 +157,7 @@ def _conversation(row: Row, messages: Any) -> tuple[tuple[str, str], ...]:
         if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
             raise DataError(f"{row.where}: message {position} needs `role` and `content`")
         role, content = message["role"], message["content"]
-        if role not in {"system", "user", "assistant"}:
+        if not isinstance(role, str) or role not in {"system", "user", "assistant"}:
             raise DataError(
                 f"{row.where}: message {position} has a role other than system, user, assistant"
             )
@@ -208,7 +218,7 @@ def load_examples(config: Config) -> tuple[list[Example], list[Example]]:
     train, held_out = split_examples(train, config.data.eval_fraction)
     if not held_out:
         raise DataError(
-            f"{config.data.train}: too few rows to hold some out for evaluation; "
+            f"{config.data.train}: too few different rows to hold some out for evaluation; "
             "add rows or set data.eval"
         )
     return train, held_out
@@ -237,6 +247,7 @@ def load(config: Config, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         # one row a sequence, so that evaluation is the same with packing and without
         eval=_tokenise(held_out, tokenizer, config, packing=False),
         sha256=content_sha256(sources(config.data)),
+        num_leaked=count_shared(map(example_key, train), map(example_key, held_out)),
         pad_token_id=int(tokenizer.pad_token_id or 0),
     )
 
@@ -260,7 +271,7 @@ def _tokenise(
 ) -> Split:
     builder = TokenStoreBuilder()
     limit = config.train.max_seq_len
-    num_cut = num_dropped = 0
+    num_cut = num_dropped = num_rewritten = 0
     for example in examples:
         if example.text is not None:
             tokens = tokenizer(example.text, verbose=False)["input_ids"]
@@ -273,6 +284,7 @@ def _tokenise(
                     builder.add(piece, True, example.row)
             continue
         tokens, trained, turn_ends = encode_conversation(example, tokenizer)
+        num_rewritten += sum(role == "assistant" for role, _ in example.messages) - len(turn_ends)
         end = len(tokens)
         if end > limit:
             # cut after the last answer that fits whole; half an answer teaches to stop anywhere
@@ -289,7 +301,7 @@ def _tokenise(
         )
     store = builder.build()
     bins = pack(store.lengths(), limit) if packing else [[i] for i in range(len(store))]
-    return Split(store, bins, num_cut, num_dropped)
+    return Split(store, bins, num_cut, num_dropped, num_rewritten)
 
 
 def _ended(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -304,17 +316,10 @@ def encode_conversation(
     """Tokens of a conversation, which of them are the assistant's, and where its turns end.
 
     The token that ends a turn counts as the assistant's: a model that is not taught it
-    never stops. Raises DataError when the chat template does not build up turn by turn.
+    never stops. Raises DataError when the chat template refuses the conversation or does not
+    build up turn by turn.
     """
-    messages = [{"role": role, "content": content} for role, content in example.messages]
-    text = _render(tokenizer, messages, generate=False)
-    spans: list[tuple[int, int]] = []
-    for i, message in enumerate(messages):
-        if message["role"] == "assistant":
-            before = _render(tokenizer, messages[:i], generate=True)
-            after = _render(tokenizer, messages[: i + 1], generate=False)
-            if text.startswith(before) and text.startswith(after.rstrip()):
-                spans.append((len(before), len(after.rstrip())))
+    text, spans = _render_answers(example, tokenizer)
     if not spans or spans[-1][1] < len(text.rstrip()):
         raise DataError(
             f"row {example.row}: this tokenizer's chat template does not render turn by turn, "
@@ -335,6 +340,39 @@ def encode_conversation(
         trained = np.append(trained[: turn_ends[-1]], True)
         turn_ends[-1] += 1
     return tokens, trained.tolist(), turn_ends
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token that answers end with in training; it need not be the tokenizer's end."""
+    probe = Example((("user", "a"), ("assistant", "b")), None, 0)
+    try:
+        tokens, _, turn_ends = encode_conversation(probe, tokenizer)
+    except DataError:
+        return None
+    last = tokens[turn_ends[-1] - 1]
+    return last if last in tokenizer.all_special_ids else None
+
+
+def _render_answers(
+    example: Example, tokenizer: PreTrainedTokenizerBase
+) -> tuple[str, list[tuple[int, int]]]:
+    """The conversation as text, and where in it the assistant's turns start and end."""
+    messages = [{"role": role, "content": content} for role, content in example.messages]
+    spans: list[tuple[int, int]] = []
+    try:
+        text = _render(tokenizer, messages, generate=False)
+        for i, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = _render(tokenizer, messages[:i], generate=True)
+                after = _render(tokenizer, messages[: i + 1], generate=False)
+                if text.startswith(before) and text.startswith(after.rstrip()):
+                    spans.append((len(before), len(after.rstrip())))
+    except TemplateError as error:  # templates refuse roles and orders they do not know
+        raise DataError(
+            f"row {example.row}: the chat template of this tokenizer refuses the conversation "
+            f"({error}); mend or drop the row"
+        ) from None
+    return text, spans
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generate: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from .config import Config, DataConfig
 from .errors import DataError
-from .rows import Row, content_sha256, hold_out, read_rows
+from .rows import Row, content_sha256, count_shared, hold_out, read_rows
 from .tokens import TokenStore, TokenStoreBuilder, pad
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Dataset:
     labels: list[str]
     sha256: str
     pad_token_id: int
+    num_leaked: int = 0
+    """Evaluation texts that are also training texts: they make the metrics look better."""
 
     def batch(self, split: Split, indices: Sequence[int]) -> Batch:
         """`input_ids` and `attention_mask` (B, L), `labels` (B,), all int64."""
@@ -81,6 +83,7 @@ class Dataset:
         return (
             f"{len(self.train):,} training and {len(self.eval):,} evaluation rows in "
             f"{len(self.labels)} classes; {cut:,} rows cut to max_seq_len"
+            + (f"; {self.num_leaked:,} evaluation rows also in training" if self.num_leaked else "")
         )
 
 
@@ -130,9 +133,11 @@ def split_examples(
     """Split off `fraction` for evaluation, class by class; equal texts stay together."""
     kept: list[Example] = []
     held_out: list[Example] = []
-    for label in sorted({example.label for example in examples}):
-        group = [example for example in examples if example.label == label]
-        train, rest = hold_out(group, example_key, fraction)
+    by_label: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        by_label[example.label].append(example)
+    for label in sorted(by_label):
+        train, rest = hold_out(by_label[label], example_key, fraction)
         kept += train
         held_out += rest
     return kept, held_out
@@ -156,8 +161,8 @@ def load_examples(config: Config) -> tuple[list[Example], list[Example]]:
         raise DataError(f"{config.data.train}: {only} to train on; a classifier needs two classes")
     if not held_out:
         raise DataError(
-            f"{config.data.train}: too few rows to hold some out for evaluation; "
-            "add rows or set data.eval"
+            f"{config.data.train}: too few different rows of a class to hold some out for "
+            "evaluation; add rows or set data.eval"
         )
     return train, held_out
 
@@ -176,6 +181,7 @@ def load(config: Config, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         eval=_tokenise(held_out, tokenizer, config, labels, sources(config.data)[-1]),
         labels=labels,
         sha256=content_sha256(sources(config.data)),
+        num_leaked=count_shared(map(example_key, train), map(example_key, held_out)),
         pad_token_id=int(tokenizer.pad_token_id or 0),
     )
 

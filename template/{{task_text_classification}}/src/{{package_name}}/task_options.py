@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from typing import Self
+
+from pydantic import PositiveInt, model_validator
 
 from .settings import Section
 
@@ -18,6 +20,16 @@ class ScratchOptions(Section):
     """Attention heads."""
     vocab_size: PositiveInt = 4096
     """Size of the byte-level BPE vocabulary learnt from the training data."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            nearest = max(1, round(self.hidden_size / self.num_heads)) * self.num_heads
+            raise ValueError(
+                f"model.scratch.hidden_size ({self.hidden_size}) must be a multiple of "
+                f"model.scratch.num_heads ({self.num_heads}); the nearest is {nearest}"
+            )
+        return self
 
 
 class TaskDataOptions(Section):

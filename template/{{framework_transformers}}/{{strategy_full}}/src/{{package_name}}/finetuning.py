@@ -31,9 +31,9 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> PreTr
 
 def load_weights(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
     """Load the weights in the folder `path`."""
-    from .pretrained import load
+    from .pretrained import load_whole
 
-    return load(auto_class, str(path), **options)
+    return load_whole(auto_class, path, **options)
 
 
 def save_weights(model: PreTrainedModel, path: Path) -> None:

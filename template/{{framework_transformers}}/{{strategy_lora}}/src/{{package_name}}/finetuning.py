@@ -73,19 +73,25 @@ def load_weights(auto_class: Any, path: Path, **options: Any) -> Any:
     """Load adapters on top of their base model, or a folder into which they were merged."""
     from peft import PeftModel
 
-    from .pretrained import load
+    from .pretrained import load, load_whole
 
     if not (path / ADAPTER_CONFIG).is_file():
-        return load(auto_class, str(path), **options)
+        return load_whole(auto_class, path, **options)
     adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    # a head of another size in the base is replaced by the one saved with the adapters
+    options["ignore_mismatched_sizes"] = True
     base = load(auto_class, name, revision=revision, **options)
     return PeftModel.from_pretrained(base, str(path))
 
 
 def save_weights(model: Any, path: Path) -> None:
     """Write the adapters, or a merged model, to the folder `path`."""
-    model.save_pretrained(path)
+    if hasattr(model, "merge_and_unload"):
+        # left to itself PEFT asks the hub whether the vocabulary has grown
+        model.save_pretrained(path, save_embedding_layers=False)
+    else:
+        model.save_pretrained(path)
     # PEFT adds an empty model card full of "[More Information Needed]"
     (path / "README.md").unlink(missing_ok=True)
 

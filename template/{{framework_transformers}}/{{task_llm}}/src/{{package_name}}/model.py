@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from .config import SCRATCH, Config
-from .data import IGNORE, Dataset
+from .data import IGNORE, Dataset, end_of_turn
 from .errors import UserError
 from .pretrained import load
 
@@ -47,6 +47,7 @@ def build_model(
             revision=config.model.revision,
             dtype=dtype,
         )
+    _stop_where_answers_end(model, tokenizer)
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest and config.train.max_seq_len > longest:
         raise UserError(
@@ -56,33 +57,51 @@ def build_model(
     return model
 
 
+def _stop_where_answers_end(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Add the end-of-turn token that is trained to the model's own stop tokens.
+
+    They are saved with the model, so that it stops without this project's code too.
+    """
+    configured = model.generation_config.eos_token_id
+    known = configured if isinstance(configured, list) else [configured]
+    stops = {token for token in (*known, end_of_turn(tokenizer)) if token is not None}
+    if stops:
+        model.generation_config.eos_token_id = sorted(stops)
+
+
 def new_modules(model: Any) -> list[str]:
     """Names of freshly initialised modules: a language model has none."""
     return []
 
 
-def loss_and_predictions(
+def loss_and_logits(
     model: Any, batch: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the cross-entropy over the batch's targets (nats), and guesses for every token.
+    """Sum of the cross-entropy over the batch's targets (nats), and the logits (B, L, V).
 
     The caller divides by the number of targets in the whole global batch, so that the
     gradient is the same however the batch is cut into micro-batches.
-    Predictions are (B, L): entry t is the guess for token t; entry 0 is never a target.
     """
     logits_BLV = model(
         input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
     ).logits
-    targets = batch["labels"][:, 1:]
+    # the labels move, not the logits: those are the largest tensor of the step
+    next_labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
     loss = F.cross_entropy(
-        logits_BLV[:, :-1].flatten(0, 1).float(),
-        targets.flatten(),
+        logits_BLV.flatten(0, 1).float(),
+        next_labels.flatten(),
         ignore_index=IGNORE,
         reduction="sum",
     )
-    with torch.no_grad():
-        guesses = logits_BLV[:, :-1].argmax(dim=-1)
-    return loss, F.pad(guesses, (1, 0), value=IGNORE)
+    return loss, logits_BLV
+
+
+def predictions(logits_BLV: torch.Tensor) -> torch.Tensor:
+    """The likeliest token at each place, (B, L): entry t is guessed from those before t.
+
+    Entry 0 is never a target.
+    """
+    return F.pad(logits_BLV[:, :-1].argmax(dim=-1), (1, 0), value=IGNORE)
 
 
 @torch.no_grad()
@@ -98,9 +117,10 @@ def check(model: Any, config: Config, device: torch.device) -> None:
     vocabulary = model.get_input_embeddings().num_embeddings
     first, second = torch.arange(2 * 8, device=device).mul(7).remainder(vocabulary).split(8)
     positions = torch.arange(8, device=device)
+    # two rows, as in training: some attention kernels see the borders only in a batch of one
     packed = model(
-        input_ids=torch.cat([first, second])[None],
-        position_ids=torch.cat([positions, positions])[None],
+        input_ids=torch.cat([first, second]).expand(2, -1),
+        position_ids=torch.cat([positions, positions]).expand(2, -1),
         use_cache=False,
     ).logits[0, 8:]
     alone = model(input_ids=second[None], position_ids=positions[None], use_cache=False).logits[0]

@@ -10,12 +10,13 @@ import torch
 from jinja2 import TemplateError
 from transformers import GenerationConfig
 
+from .data import end_of_turn
 from .errors import UserError
-from .finetuning import merged
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
 
 BATCH_SIZE = 8
+COLDEST = 1e-3  # below this temperature the division overflows, and the likeliest token is certain
 
 Input = str | Sequence[dict[str, str]]
 
@@ -48,7 +49,7 @@ class Predictor:
         folder, target = Path(path), pick_device(device)
         # half the memory where it is native; a CPU computes best in fp32
         dtype = torch.bfloat16 if _has_bf16(target) else torch.float32
-        model = merged(load_trained(AUTO_CLASS, folder, dtype=dtype))
+        model = load_trained(AUTO_CLASS, folder, dtype=dtype)
         tokenizer = load(AutoTokenizer, str(folder))
         return cls(model.to(target), tokenizer, *identity(folder))
 
@@ -77,8 +78,9 @@ class Predictor:
         torch.manual_seed(seed)
         options = GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=temperature > 0,
-            temperature=temperature if temperature > 0 else None,
+            do_sample=temperature >= COLDEST,
+            temperature=temperature if temperature >= COLDEST else None,
+            repetition_penalty=1.0,  # or the model's own default would count at temperature 0
             eos_token_id=self.stop_ids,
             pad_token_id=self.tokenizer.pad_token_id,
         )
@@ -143,8 +145,8 @@ class Predictor:
         }
 
     def _stop_ids(self) -> list[int]:
-        """End tokens of the tokenizer and of the model, which need not be the same."""
-        ids = {self.tokenizer.eos_token_id}
+        """End tokens of the tokenizer, the chat template and the model; all may differ."""
+        ids = {self.tokenizer.eos_token_id, end_of_turn(self.tokenizer)}
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         ids.update(configured if isinstance(configured, list) else [configured])
         return sorted(token for token in ids if token is not None)

@@ -75,10 +75,10 @@ def new_modules(model: Any) -> list[str]:
     return [name for name, _ in model.named_children() if name in HEAD_NAMES]
 
 
-def loss_and_predictions(
+def loss_and_logits(
     model: Any, batch: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the cross-entropy over the batch (nats), and the predicted class ids (B,).
+    """Sum of the cross-entropy over the batch (nats), and the logits (B, classes).
 
     The caller divides by the number of samples in the whole global batch, so that the
     gradient is the same however the batch is cut into micro-batches.
@@ -87,7 +87,12 @@ def loss_and_predictions(
         input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
     ).logits.float()
     loss = F.cross_entropy(logits_BC, batch["labels"], reduction="sum")
-    return loss, logits_BC.detach().argmax(dim=-1)
+    return loss, logits_BC
+
+
+def predictions(logits_BC: torch.Tensor) -> torch.Tensor:
+    """The likeliest class ids, (B,)."""
+    return logits_BC.argmax(dim=-1)
 
 
 def check(model: Any, config: Config, device: torch.device) -> None:

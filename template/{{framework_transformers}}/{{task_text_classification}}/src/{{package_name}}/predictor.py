@@ -9,7 +9,6 @@ from typing import Any, Self, TypedDict
 import torch
 
 from .errors import UserError
-from .finetuning import merged
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
 
@@ -37,7 +36,7 @@ class Predictor:
         from transformers import AutoTokenizer
 
         folder = Path(path)
-        model = merged(load_trained(AUTO_CLASS, folder, dtype=torch.float32))
+        model = load_trained(AUTO_CLASS, folder, dtype=torch.float32)
         tokenizer = load(AutoTokenizer, str(folder))
         return cls(model.to(pick_device(device)), tokenizer, *identity(folder))
 
