@@ -109,13 +109,17 @@ def _cast(type_name: str, given: Any) -> tuple[Any, str]:
     """Return the value in the question's type, and what is wrong if it has none."""
     if type_name in ("int", "float"):
         try:
+            if type_name == "int" and isinstance(given, float) and not given.is_integer():
+                raise ValueError
             return (int if type_name == "int" else float)(given), ""
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             kind = "a whole number such as 1" if type_name == "int" else "a number such as 100"
             return given, f"{given!r} is not a number; write {kind}"
     if type_name == "bool":
         known = re.fullmatch(r"(?i)y|yes|t|true|on|1|n|no|f|false|off|0", str(given).strip())
         return given, "" if known else f"{given!r} is neither yes nor no; write true or false"
+    if not isinstance(given, str | int | float):  # null, a list or a date in an answers file
+        return given, f"{given!r} is no text; put it in quotes"
     return str(given), ""
 
 

@@ -52,7 +52,8 @@ class Installed:
     @property
     def environment(self) -> dict[str, str]:
         """No network for models, one thread: two of these run beside each other on two cores."""
-        return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        return {**ours, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
     @property
     def python(self) -> str:

@@ -73,7 +73,7 @@ set_seed(1)
 Qwen2ForCausalLM(Qwen2Config(
     vocab_size=tokenizer.get_vocab_size(), hidden_size=64, intermediate_size=128,
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=256, eos_token_id=0, bos_token_id=None,
+    max_position_embeddings=256, eos_token_id=0, bos_token_id=None, initializer_range=0.2,
 )).save_pretrained(folder)
 """
     project.python_code(code, str(folder), str(folder.parent / "my answers.jsonl"))

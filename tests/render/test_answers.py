@@ -19,7 +19,7 @@ import helpers
 
 pytestmark = pytest.mark.render
 
-ODD_TEXTS = {
+ODD_TEXTS: dict[str, Any] = {
     "description": """"Quoted" and 'quoted': {{ a }} {% x %} {# y #} \\n $(id) `ls` #1 <b>&amp;€""",
     "author_name": 'Zoë O\'Brien "Zed" {{ 7 * 7 }} \\',
 }

@@ -27,7 +27,7 @@ DEVELOPMENT = "# To develop"
 
 def pins(text: str) -> dict[str, str]:
     """Return package → its comment."""
-    found = {}
+    found: dict[str, str] = {}
     for line in text.splitlines():
         requirement, _, comment = line.partition("  # ")
         if requirement and not requirement.startswith("#"):
@@ -39,7 +39,7 @@ def pins(text: str) -> dict[str, str]:
 
 def imported(files: list[Path], own: set[str]) -> dict[str, str]:
     """Return the distribution of each third-party import → a file that imports it."""
-    found = {}
+    found: dict[str, str] = {}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names: list[str] = []

@@ -229,6 +229,8 @@ def test_an_author_that_git_spells_wildly_does_not_stop_the_defaults(
         ({"serving": "fastapi"}, "such as [fastapi]"),
         ({"serving": "[fastapi"}, "such as [fastapi]"),
         ({"tracking": "[wandb]"}, "choose []"),
+        ({"gpu_count": 1.5}, "a whole number"),
+        ({"description": ["a list"]}, "put it in quotes"),
     ],
     ids=str,
 )

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -128,7 +129,7 @@ def test_an_edit_of_the_same_line_is_marked_and_nothing_of_it_is_lost(project: P
     ids=lambda answers: "-".join(answers),
 )
 def test_changed_answers_swap_the_overlays(
-    repository: Path, tmp_path: Path, answers: dict[str, object]
+    repository: Path, tmp_path: Path, answers: dict[str, Any]
 ) -> None:
     project = helpers.copy_project(
         tmp_path / "project", template=repository, ref=OLD, strategy="lora", base_model="./base"
@@ -237,7 +238,7 @@ def test_generation_runs_each_step_once(recording: tuple[Path, Path], tmp_path: 
     assert calls == [f"{name}.py {tmp_path / 'project'}" for name in ("setup_env", "doctor")]
 
 
-def stored_answers(project: Path) -> dict[str, object]:
+def stored_answers(project: Path) -> dict[str, Any]:
     answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
     assert isinstance(answers, dict)
     return answers

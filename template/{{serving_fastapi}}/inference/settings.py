@@ -30,7 +30,7 @@ class ServiceOptions(Section):
     drain_seconds: NonNegativeFloat = 2.0
     """After SIGTERM: how long requests are still accepted while /readyz says 503.
     Longer than the load balancer takes to notice."""
-    shutdown_seconds: PositiveInt = 25
+    shutdown_seconds: PositiveInt = 20
     """How long running requests then have to finish."""
     access_log: bool = False
     """One log line for each request; the input is never logged."""

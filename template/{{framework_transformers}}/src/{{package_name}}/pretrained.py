@@ -64,8 +64,8 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         if local:
-            raise UserError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
-        raise UserError(
+            raise ConfigError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
+        raise ConfigError(
             f"model.name_or_path: {name_or_path} is no local folder and "
             + (
                 f"the hub did not give it; check the spelling, or HF_TOKEN if gated ({reason})"
@@ -94,7 +94,7 @@ def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel
     Raises UserError where it is not such a folder.
     """
     if not (path / "config.json").is_file():
-        raise UserError(
+        raise ConfigError(
             f"{path} holds no trained model (no config.json); train first, or name a "
             "`final` folder such as models/run/final"
         )

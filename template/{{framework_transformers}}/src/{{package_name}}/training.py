@@ -100,7 +100,7 @@ def train(config: Config) -> Result:
     optimizer = make_optimizer(parameters, config.train)
     loop = Loop(config, run, data, model, parameters, optimizer, precision, total)
     if run.checkpoint:
-        load_checkpoint(run.checkpoint, parameters, optimizer, loop.scaler)
+        loop.restore(load_checkpoint(run.checkpoint, parameters, optimizer))
     before_s = run.seconds_before()
     run.record(
         task=TASK,
@@ -257,12 +257,18 @@ class Loop:
                 save_file(optimizer_tensors(self.optimizer, self.parameters), path / OPTIMIZER)
             except SafetensorError as error:  # how the library reports a full disk
                 raise OSError(str(error)) from error
-            state = {"step": self.step, "scaler": self.scaler.state_dict()}
+            state = {"scaler": self.scaler.state_dict(), "losses": self._losses}
             (path / STATE).write_text(json.dumps(state), encoding="utf-8")
 
         began = time.perf_counter()
         self.run.checkpoints.save(self.step, write)
         self._since += time.perf_counter() - began  # writing is not training time
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `save` wrote besides weights and optimizer: loss scale, losses to log."""
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self._losses = list(state["losses"])
 
     def _report(self, values: dict[str, Any], display: Display, trackers: Trackers) -> None:
         self.log.write(values)
@@ -336,9 +342,8 @@ def load_checkpoint(
     path: Path,
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-) -> None:
-    """Put weights, optimizer state and loss scale back.
+) -> dict[str, Any]:
+    """Put weights and optimizer state back; return what else was saved.
 
     Raises UserError when they are another model's.
     """
@@ -351,9 +356,7 @@ def load_checkpoint(
                 raise UserError(f"{path}: {name} has another shape here; use a new output_dir")
             parameter.copy_(weights[name])
     restore_optimizer(optimizer, parameters, load_file(path / OPTIMIZER))
-    state = read_json(path / STATE)
-    if state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
+    return read_json(path / STATE)
 
 
 class Stop:
