@@ -23,9 +23,9 @@ test: $(TOOLS)  ## test the template, fastest first; TESTS=tests/unit for some o
 	@python -m pytest $(TESTS) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(TOOLS)  ## check formatting, lint and types of this repository
-	ruff format --check .
-	ruff check .
-	mypy
+	python -m ruff format --check .
+	python -m ruff check .
+	python -m mypy
 
 lock: $(TOOLS)  ## resolve the tested versions again; ARGS=--upgrade for the newest
 	python locks/refresh.py $(ARGS)

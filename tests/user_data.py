@@ -68,7 +68,8 @@ tokenizer.decoder = decoders.ByteLevel()
 tokenizer.train([text], trainers.BpeTrainer(
     vocab_size=400, special_tokens=["<|endoftext|>"],
     initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
-PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
+wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+wrapped.save_pretrained(folder)
 set_seed(1)
 Qwen2ForCausalLM(Qwen2Config(
     vocab_size=tokenizer.get_vocab_size(), hidden_size=64, intermediate_size=128,
