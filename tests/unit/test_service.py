@@ -72,7 +72,7 @@ class Reply:
     @property
     def error(self) -> dict[str, str]:
         assert set(self.body) == {"error"} and set(self.body["error"]) == {"code", "message"}
-        return self.body["error"]
+        return dict(self.body["error"])
 
 
 @dataclass
@@ -357,6 +357,7 @@ def test_llm_takes_chats_and_checks_options(tmp_path: Path) -> None:
         reply = service.predict(chat, "Hello", options={"max_new_tokens": 7})
         first, second = (output["text"] for output in reply.body["outputs"])
         assert first == f"7 {chat}" and second == "7 Hello"
+        bad: dict[str, Any]
         for bad in (
             {"inputs": [[{"role": CANARY, "content": "x"}]]},
             {"inputs": [[{"role": "user"}]]},

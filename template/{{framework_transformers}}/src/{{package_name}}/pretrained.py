@@ -102,6 +102,22 @@ def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel
     return finetuning.load_weights(auto_class, path, config=model_config, **options)
 
 
+def check_limits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+    """Refuse what the model has no embedding for: positions beyond its last, tokens it lacks."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and length > positions:
+        raise ConfigError(
+            f"train.max_seq_len ({length}) is longer than the model's {positions} positions; "
+            "lower it"
+        )
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ConfigError(
+            f"model.name_or_path: the tokenizer has {len(tokenizer)} tokens and the model "
+            f"{known}; the folder mixes two models, or its tokenizer lacks a token the model knows"
+        )
+
+
 def save_trained(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Write weights (or adapters) as safetensors, config and tokenizer to the folder `path`."""
     try:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from .config import SCRATCH, Config
 from .data import IGNORE, Dataset, end_of_turn
 from .errors import UserError
-from .pretrained import load
+from .pretrained import check_limits, load
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -48,12 +48,7 @@ def build_model(
             dtype=dtype,
         )
     _stop_where_answers_end(model, tokenizer)
-    longest = getattr(model.config, "max_position_embeddings", None)
-    if longest and config.train.max_seq_len > longest:
-        raise UserError(
-            f"train.max_seq_len ({config.train.max_seq_len}) is longer than the model's "
-            f"{longest} positions; lower it"
-        )
+    check_limits(model, tokenizer, config.train.max_seq_len)
     return model
 
 

@@ -10,8 +10,7 @@ from transformers import AutoModelForSequenceClassification, ModernBertConfig
 
 from .config import SCRATCH, Config
 from .data import Dataset
-from .errors import UserError
-from .pretrained import load
+from .pretrained import check_limits, load
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,12 +60,7 @@ def build_model(
     if model.config.pad_token_id is None:
         # decoders find the last token of a padded row by it
         model.config.pad_token_id = tokenizer.pad_token_id
-    longest = getattr(model.config, "max_position_embeddings", None)
-    if longest and config.train.max_seq_len > longest:
-        raise UserError(
-            f"train.max_seq_len ({config.train.max_seq_len}) is longer than the model's "
-            f"{longest} positions; lower it"
-        )
+    check_limits(model, tokenizer, config.train.max_seq_len)
     return model
 
 
