@@ -166,7 +166,12 @@ def load_trained_config(
     if kept.is_file():
         argv = ["--config", str(kept), *argv]
     elif not {"--config", "--help", "-h"} & {word.split("=")[0] for word in argv}:
-        raise ConfigError(f"{kept}: no such file; train first, or name `--model` or `--config`")
+        runs = sorted(str(path.parent) for path in Path("models").glob("*/config.yaml"))
+        there = f" (there is {', '.join(runs)})" if runs else ""
+        raise ConfigError(
+            f"{kept}: no such file; train first, or name another run{there}: "
+            "`make evaluate RUN=models/…` or `--model models/…/final`"
+        )
     return Config.load(argv, parser)
 
 

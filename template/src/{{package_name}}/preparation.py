@@ -9,8 +9,8 @@ from typing import Any
 from .checkpoints import check_replaceable, write_whole
 from .config import DataConfig
 from .data import Example, example_key, read_examples, split_examples, to_record
-from .errors import DataError
-from .rows import content_sha256
+from .errors import ConfigError, DataError
+from .rows import content_sha256, local_path
 
 
 def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
@@ -20,6 +20,12 @@ def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
     holds files of another origin.
     """
     check_replaceable(output)
+    source = local_path(location)
+    if source and output.resolve() in (source.resolve(), *source.resolve().parents):
+        # once more over its own training rows, it would throw the held-out ones away
+        raise ConfigError(
+            f"{location} lies in {output}, which this command replaces; name the raw file"
+        )
     unique: dict[str, Example] = {}
     total = 0
     for example in read_examples(location, data):

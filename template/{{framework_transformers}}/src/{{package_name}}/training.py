@@ -94,6 +94,8 @@ def train(config: Config) -> Result:
     check(model, config, device)
 
     run.create(config, say=print)
+    if run.checkpoint:
+        print(f"going on from {run.checkpoint} to step {total}")
     if not (run.checkpoint and run.tokenizer.is_dir()):  # whoever goes on must find the same one
         write_whole(run.tokenizer, lambda path: tokenizer.save_pretrained(path))
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -128,6 +130,8 @@ def train(config: Config) -> Result:
     if status == "stopped":
         print(f"stopped at step {loop.step} of {total}; run the same command again to go on")
         return Result(EXIT_STOPPED, run, model, tokenizer)
+    # it would describe the model of before
+    (run.path / "evaluation.json").unlink(missing_ok=True)
     write_whole(run.final, lambda path: save_trained(model, tokenizer, path))
     report = write_report(run.path)
     print(f"trained model: {run.final}\nreport: {report}")
