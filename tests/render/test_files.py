@@ -32,7 +32,7 @@ WINDOWS_RESERVED = {
 INDEX_HOST = re.compile(
     r"\b(?:pypi|pythonhosted|anaconda)\.(?:org|com|io)\b|\bdownload\.\w+\.org\b"
 )
-OF_A_MACHINE = re.compile(r"(?<![\w.])(?:/root/|/work/|/Users/|[A-Z]:\\Users)")
+OF_A_MACHINE = re.compile(r"(?<![\w.])(?:/root/|/Users/|[A-Z]:\\Users)")
 
 
 class _Loader(yaml.SafeLoader):
