@@ -36,6 +36,7 @@ def test_code_runs_in_order(path: Path, project: Path, monkeypatch: pytest.Monke
     for number, cell in enumerate(code_cells(path), start=1):
         code = compile("".join(cell["source"]), f"{path.name}, code cell {number}", "exec")
         exec(code, names)
+    assert len(names) > 2, f"{path.name} defined nothing"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -32,7 +32,12 @@ WINDOWS_RESERVED = {
 INDEX_HOST = re.compile(
     r"\b(?:pypi|pythonhosted|anaconda)\.(?:org|com|io)\b|\bdownload\.\w+\.org\b"
 )
-OF_A_MACHINE = re.compile(r"(?<![\w.])(?:/root/|/Users/|[A-Z]:\\Users)")
+# homes in general, and where this checkout and this user's files happen to lie
+OF_A_MACHINE = re.compile(
+    r"(?<![\w.])(?:/(?:root|Users|home/\w+)/|[A-Z]:\\Users|"
+    + "|".join(re.escape(f"{place}/") for place in (helpers.ROOT, Path.home()))
+    + ")"
+)
 
 
 class _Loader(yaml.SafeLoader):

@@ -216,8 +216,10 @@ def test_update_does_not_install_conflicting_pins(project: Path) -> None:
 def test_failed_reinstall_fails_only_a_strict_update(project: Path) -> None:
     make_stamp(project, b"older")
     run("post_update", project, STUB_SETUP="fail")
+    assert report(project)["setup"]["status"] == "failed"
     make_stamp(project, b"older")
     run("post_update", project, code=1, STUB_SETUP="fail", ML_TEMPLATE_STRICT="1")
+    assert report(project)["setup"]["status"] == "failed"
 
 
 def test_a_damaged_report_is_replaced(project: Path) -> None:

@@ -168,7 +168,9 @@ def test_without_a_name_the_folder_names_the_project(template: Path, tmp_path: P
 
 @pytest.mark.parametrize("folder", ["torch", "123", "日本語", "{{x}}", "a'b\"c", "...x", "x" * 200])
 def test_defaults_are_valid_in_any_folder(template: Path, tmp_path: Path, folder: str) -> None:
-    helpers.copy_project(tmp_path / folder, template=template, project_name=None)
+    project = helpers.copy_project(tmp_path / folder, template=template, project_name=None)
+    answers = stored_answers(project)
+    assert answers["project_name"].strip() and answers["package_name"].isidentifier()
 
 
 def test_an_author_that_git_spells_wildly_does_not_stop_the_defaults(
