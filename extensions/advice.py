@@ -1,6 +1,6 @@
 """What we recommend for the answers so far, each with its reason, and what cannot work.
 
-Sizes come from the generated package's own estimate.py, so that the questions and
+Sizes come from the generated package's own estimate, so that the questions and
 `make estimate` never disagree.
 """
 

@@ -35,7 +35,7 @@ from copier_template_extensions import ContextHook
 from jinja2 import Environment
 
 ROOT = Path(__file__).resolve().parents[1]
-ESTIMATE = ROOT / "template" / "src" / "{{package_name}}" / "estimate.py"
+ESTIMATE = ROOT / "template" / "src" / "{{package_name}}" / "estimate" / "__init__.py"
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 
 
@@ -179,8 +179,8 @@ class Template:
 
     @cached_property
     def estimate(self) -> ModuleType:
-        """The generated package's estimate.py of this clone."""
-        return load(ESTIMATE)
+        """The generated package's estimate of this clone."""
+        return load(ESTIMATE, package=True)
 
     @cached_property
     def recommended(self) -> dict[str, list[str]]:

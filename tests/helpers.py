@@ -160,10 +160,9 @@ def miniature(folder: Path, files: dict[str, str]) -> Path:
     """Make a template with the real questions and extensions, but only these files to render."""
     folder.mkdir(parents=True)
     package = Path("template", "src", "{{package_name}}")
-    for name in ("extensions", "locks", package / "tables"):
+    for name in ("extensions", "locks", package / "estimate"):
         shutil.copytree(snapshot() / name, folder / name)
-    for name in ("copier.yml", package / "estimate.py"):
-        shutil.copy2(snapshot() / name, folder / name)
+    shutil.copy2(snapshot() / "copier.yml", folder / "copier.yml")
     for hook in ("post_generate", "post_update"):
         path = folder / "hooks" / f"{hook}.py"
         path.parent.mkdir(exist_ok=True)

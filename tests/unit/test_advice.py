@@ -22,7 +22,7 @@ OFFERED = {"parallelism": ["single"]}
 
 @pytest.fixture(scope="module")
 def estimate() -> ModuleType:
-    return context.load(context.ESTIMATE)
+    return context.load(context.ESTIMATE, package=True)
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from extensions import context
 
 pytestmark = pytest.mark.unit
 
@@ -62,17 +62,7 @@ LLAMA_CONFIG = {
 }
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("estimate_in_tests", PACKAGE / "estimate.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-estimate: Any = load()
+estimate: Any = context.load(context.ESTIMATE, package=True)
 
 
 @pytest.mark.parametrize(("model", "batch", "length", "checkpointing", "peak"), SIMULATED)
@@ -292,7 +282,7 @@ def test_cost_spans_the_providers_prices() -> None:
 
 
 def test_every_price_is_of_a_known_gpu_and_has_a_date() -> None:
-    rows = estimate._rows("prices")
+    rows = estimate.tables.rows("prices")
     assert {row["gpu"] for row in rows} <= set(estimate.gpus())
     for row in rows:
         assert float(row["usd_per_hour"]) > 0
