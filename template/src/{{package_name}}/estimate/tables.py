@@ -1,8 +1,18 @@
 """The tables of GPUs and prices, and what they hold. Each row names its source."""
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD_PRICE_DAYS = 90
+PER_GPU = ("modal",)  # sells any number of GPUs in one container; its rows are of one
+SERVING_ONLY = ("hf-inference-endpoints",)  # machines that serve a model and cannot train one
 
 
 class EstimateError(ValueError):
@@ -11,7 +21,7 @@ class EstimateError(ValueError):
 
 @dataclass(frozen=True)
 class Gpu:
-    """Memory that PyTorch can use, and dense 16-bit rates (no bf16 before Ampere)."""
+    """Memory that PyTorch can use, and dense rates (no bf16 before Ampere)."""
 
     name: str
     memory_gib: float
@@ -20,6 +30,7 @@ class Gpu:
     bandwidth_gbps: float
     compute_capability: tuple[int, int]
     watts: int
+    fp32_tflops: float = 0.0  # without TF32, as PyTorch multiplies fp32 matrices by default
 
 
 @dataclass(frozen=True)
@@ -29,16 +40,36 @@ class Range:
     low: float
     high: float
 
+    def __mul__(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
 
-@dataclass(frozen=True)
-class Price:
-    """What a machine costs on demand; `as_of` is an ISO date or says that there is none."""
+
+class Price(NamedTuple):
+    """What a machine costs an hour; `as_of` is an ISO date or says that there is none."""
 
     provider: str
     instance: str
     gpu_count: int
     usd_per_hour: float
     as_of: str
+    spot_usd_per_hour: float | None = None
+    note: str = ""
+    yours: bool = False  # from the user's own file
+
+    @property
+    def stale(self) -> bool:
+        """Known to be wrong by now."""
+        return self.as_of.startswith("stale")
+
+    @property
+    def old(self) -> bool:
+        """Older than OLD_PRICE_DAYS, or without a date."""
+        from datetime import date
+
+        try:
+            return (date.today() - date.fromisoformat(self.as_of)).days > OLD_PRICE_DAYS
+        except ValueError:
+            return True
 
 
 @functools.cache
@@ -66,24 +97,208 @@ def gpus() -> dict[str, Gpu]:
             bandwidth_gbps=float(row["bandwidth_gbps"]),
             compute_capability=(int(major), int(minor)),
             watts=int(row["watts"]),
+            fp32_tflops=float(row["fp32_tflops"]),
         )
     return found
 
 
 def find_gpu(name: str) -> Gpu:
     """The GPU of that name or nvidia-smi product name. Raises EstimateError."""
-    for row in rows("gpus"):
-        spellings = [row["name"], *row["nvidia_smi_names"].split(";")]
-        if _normal(name) in map(_normal, spellings):
-            return gpus()[row["name"]]
-    raise EstimateError(f"GPU {name!r} is not in the table; {suggest(name, gpus())}")
+    found = _gpus_by_spelling().get(_normal(name))
+    if found is None:
+        raise EstimateError(f"GPU {name[:60]!r} is not in the table; {suggest(name, gpus())}")
+    return found
 
 
-def prices(gpu_name: str) -> list[Price]:
-    """On-demand prices of machines with that GPU."""
-    keys = ("provider", "instance", "gpu_count", "usd_per_hour", "as_of")
-    found = [[row[key] for key in keys] for row in rows("prices") if row["gpu"] == gpu_name]
-    return [Price(p, i, int(count), float(usd), date) for p, i, count, usd, date in found]
+@functools.cache
+def _gpus_by_spelling() -> dict[str, Gpu]:
+    return {
+        _normal(spelling): gpus()[row["name"]]
+        for row in rows("gpus")
+        for spelling in (row["name"], *row["nvidia_smi_names"].split(";"))
+    }
+
+
+def prices(gpu_name: str, overrides: Path | None = None) -> list[Price]:
+    """Prices of machines with that GPU; a row of the file `overrides` replaces the table's.
+
+    Raises EstimateError for a file with holes.
+    """
+    found = {}
+    for row in rows("prices"):
+        if row["gpu"] == gpu_name:
+            spot = row["spot_usd_per_hour"]
+            found[row["provider"], row["instance"]] = Price(
+                provider=row["provider"],
+                instance=row["instance"],
+                gpu_count=int(row["gpu_count"]),
+                usd_per_hour=float(row["usd_per_hour"]),
+                as_of=row["as_of"],
+                spot_usd_per_hour=float(spot) if spot else None,
+                note=row["note"],
+            )
+    for gpu, price in own_prices(overrides) if overrides else ():
+        if gpu == gpu_name:
+            found[price.provider, price.instance] = price
+    return list(found.values())
+
+
+_OWN_COLUMNS = "provider,instance,gpu,gpu_count,usd_per_hour,spot_usd_per_hour,as_of"
+
+
+def own_prices(path: Path) -> list[tuple[str, Price]]:
+    """(GPU, price) of each line in a user's CSV file of prices. Raises EstimateError.
+
+    Every column but spot_usd_per_hour must be filled: a price without a date or a count
+    would be a guess.
+    """
+    import csv
+
+    columns = _OWN_COLUMNS.split(",")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            header = [name.strip() for name in next(lines, [])]
+            missing = [name for name in columns if name not in header]
+            if missing:
+                raise EstimateError(
+                    f"{path}, line 1: column {missing[0]} is missing; the columns are "
+                    + _OWN_COLUMNS
+                )
+            found = []
+            for values in lines:
+                if any(value.strip() for value in values):
+                    where = f"{path}, line {lines.line_num}"
+                    if len(values) != len(header):
+                        raise EstimateError(
+                            f"{where}: {len(values)} values for {len(header)} columns; write one "
+                            "value a column, and nothing between two commas where there is none"
+                        )
+                    row = dict(zip(header, (value.strip() for value in values), strict=True))
+                    found.append(_own_price(row, where))
+            return found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is not CSV in UTF-8"
+        raise EstimateError(f"{path} cannot be read: {reason}") from None
+
+
+def _own_price(row: Mapping[str, str], where: str) -> tuple[str, Price]:
+    import re
+    from datetime import date
+
+    for column in ("provider", "instance", "gpu", "gpu_count", "usd_per_hour", "as_of"):
+        if not row[column]:
+            raise EstimateError(f"{where}: column {column} is empty; fill it in")
+    try:
+        date.fromisoformat(row["as_of"])
+    except ValueError:
+        raise EstimateError(
+            f"{where}: column as_of is {row['as_of']!r:.40}; write the day as 2026-01-31"
+        ) from None
+    count = row["gpu_count"]
+    if not re.fullmatch("[1-9][0-9]{0,3}", count):
+        raise EstimateError(
+            f"{where}: column gpu_count is {count!r:.40}; write the number of GPUs in the machine"
+        )
+    try:
+        gpu = find_gpu(row["gpu"]).name
+    except EstimateError as error:
+        raise EstimateError(f"{where}: column gpu: {error}") from None
+    spot = row["spot_usd_per_hour"]
+    price = Price(
+        provider=row["provider"],
+        instance=row["instance"],
+        gpu_count=int(count),
+        usd_per_hour=_dollars(row["usd_per_hour"], f"{where}: column usd_per_hour"),
+        as_of=row["as_of"],
+        spot_usd_per_hour=_dollars(spot, f"{where}: column spot_usd_per_hour") if spot else None,
+        yours=True,
+    )
+    return gpu, price
+
+
+def _dollars(text: str, where: str) -> float:
+    try:
+        usd = float(text)
+    except ValueError:
+        usd = -1.0
+    if not 0 <= usd < 1e6:
+        raise EstimateError(f"{where} is {text!r:.40}; write dollars an hour, such as 1.25")
+    return usd
+
+
+class Quote(NamedTuple):
+    """What a provider asks for so many GPUs: `machines` times one instance, in USD an hour."""
+
+    provider: str
+    instance: str
+    machines: int
+    idle_gpus: int
+    """Paid for and not used: the provider has no smaller machine."""
+    usd_per_hour: float
+    spot_usd_per_hour: float | None
+    as_of: str
+    old: bool
+    stale: bool
+    note: str = ""
+    yours: bool = False
+
+
+def quotes(
+    gpu_name: str, count: int = 1, overrides: Path | None = None, serving: bool = False
+) -> list[Quote]:
+    """The cheapest machine of each provider that holds `count` GPUs, cheapest provider first.
+
+    GPUs must sit in one machine, so idle ones of a larger machine are paid for; beyond the
+    largest machine there are several of it, if it has several GPUs. `serving`: with what only
+    serves models. Raises EstimateError.
+    """
+    if count < 1:
+        raise EstimateError(f"the number of GPUs is {count}; give 1 or more")
+    by_provider: dict[str, list[Price]] = {}
+    for price in prices(find_gpu(gpu_name).name, overrides):
+        if serving or price.provider not in SERVING_ONLY:
+            by_provider.setdefault(price.provider, []).append(price)
+    found = [
+        _cheapest(offers, count)
+        for provider, offers in by_provider.items()
+        if count == 1 or provider in PER_GPU or max(offer.gpu_count for offer in offers) > 1
+    ]
+    return sorted(found, key=lambda quote: (quote.stale, quote.usd_per_hour))
+
+
+def _cheapest(offers: Sequence[Price], count: int) -> Quote:
+    largest = max(offer.gpu_count for offer in offers)
+    whole = [offer for offer in offers if offer.gpu_count >= min(count, largest)]
+    candidates = [_quote(offer, count) for offer in whole]
+    best = min(candidates, key=lambda quote: (quote.stale, quote.usd_per_hour))
+    spots = [quote for quote in candidates if quote.spot_usd_per_hour is not None]
+    spots = [quote for quote in spots if quote.idle_gpus <= best.idle_gpus]
+    if best.spot_usd_per_hour is None and spots:  # of a sister machine
+        spot = min(spots, key=lambda quote: quote.spot_usd_per_hour or 0.0)
+        best = best._replace(
+            spot_usd_per_hour=spot.spot_usd_per_hour,
+            note="; ".join(filter(None, (best.note, f"spot is of {spot.instance}"))),
+        )
+    return best
+
+
+def _quote(price: Price, count: int) -> Quote:
+    machines = -(-count // price.gpu_count)
+    spot = price.spot_usd_per_hour
+    return Quote(
+        provider=price.provider,
+        instance=price.instance,
+        machines=machines,
+        idle_gpus=machines * price.gpu_count - count,
+        usd_per_hour=price.usd_per_hour * machines,
+        spot_usd_per_hour=None if spot is None else spot * machines,
+        as_of=price.as_of,
+        old=price.old,
+        stale=price.stale,
+        note=price.note,
+        yours=price.yours,
+    )
 
 
 def _normal(name: str) -> str:
@@ -98,7 +313,9 @@ def suggest(name: str, known: Mapping[str, object]) -> str:
     import difflib  # needed for a misspelt name only
 
     by_lower = {key.lower(): key for key in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.4)
+    close = difflib.get_close_matches(name[:200].lower(), by_lower, n=3, cutoff=0.4)
     if close:
         return "did you mean " + " or ".join(by_lower[key] for key in close) + "?"
-    return "known are " + ", ".join(known)
+    some = list(known)[:20]
+    more = f" and {len(known) - len(some)} more" if len(known) > len(some) else ""
+    return "known are " + ", ".join(some) + more
