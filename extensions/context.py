@@ -2,10 +2,13 @@
 
 Variables
     <question>_<value>    `.` when chosen, else empty: the overlay folders, and `{% if %}`
-    advice                gpu, gpu_count, base_model, strategy: each with `.value` and `.reason`
+    advice                gpu, base_model, strategy and so on, each with `.value`, `.reason` and
+                          `.rejected`; see advice.Advice
     label                 the short text of each chosen choice: `label.task`
     gpu_choices           [[label, name], …] of the GPU table
     git_author            name and email of git's configuration
+    words                 words about the task, see tasks.py
+    found                 what the destination holds, see findings.Found (empty but in questions)
     python_versions       the Pythons a generated project supports, oldest first
     requirements          ranges and exact lines, see pins.Requirements (while files are rendered)
 Functions and filters
@@ -57,13 +60,37 @@ def load(path: Path, package: bool = False) -> ModuleType:
 
 
 if TYPE_CHECKING:
-    from extensions import advice, escaping, machine, names, overlays, pins, questions
+    from extensions import (
+        advice,
+        escaping,
+        findings,
+        machine,
+        names,
+        overlays,
+        pins,
+        questions,
+        tasks,
+    )
+
+    _PACKAGE = "extensions"
 else:
     _PACKAGE = load(Path(__file__).with_name("__init__.py"), package=True).__name__
-    advice, escaping, machine, names, overlays, pins, questions = (
+    advice, escaping, findings, machine, names, overlays, pins, questions, tasks = (
         importlib.import_module(f"{_PACKAGE}.{sibling}")
-        for sibling in ("advice", "escaping", "machine", "names", "overlays", "pins", "questions")
+        for sibling in (
+            *("advice", "escaping", "findings", "machine", "names", "overlays", "pins"),
+            *("questions", "tasks"),
+        )
     )
+
+
+def is_occupied(context: Mapping[str, Any]) -> bool:
+    """Whether the project is made in a folder that holds something."""
+    folder = context["_copier_conf"].get("dst_path")
+    try:
+        return folder is not None and any(Path(folder).iterdir())
+    except OSError:  # not there yet, mostly
+        return False
 
 
 class ProjectContext(ContextHook):
@@ -93,6 +120,8 @@ class Template:
         self._questions = questions.read(root / "copier.yml")
         self._seen: tuple[Any, ...] | None = None
         self._variables: dict[str, Any] = {}
+        self._found: findings.Found | None = None
+        self._may_write = False
 
     def extend(self, context: MutableMapping[str, Any]) -> None:
         """Add all variables for the context's answers."""
@@ -102,22 +131,38 @@ class Template:
             self._variables = self._compute(context)
             self._seen = seen
         context.update(self._variables)
+        if context.get("_copier_phase") == "render" and not self._may_write:
+            self._refuse_conflicts(context)
+            self._may_write = True
         context["asks"] = partial(self.asks, context)
 
     def _compute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         answers = {key: context[key] for key in self._questions if key in context}
         variables: dict[str, Any] = dict(overlays.variables(self._questions, answers))
+        # An update renders files in empty folders, perhaps on another machine: what is found at
+        # the questions must have become an answer.
+        asking = context.get("_copier_phase") == "prompt"
+        found = self._discover(context) if asking else findings.Found()
         variables.update(
-            advice=advice.Advice(answers, self.estimate, self.recommended, self._offered),
+            advice=advice.Advice(
+                answers,
+                self.estimate,
+                self.recommended,
+                self._offered,
+                found,
+                machine.nvidia_gpus if asking else tuple,
+            ),
             label={
                 key: questions.label(question, answers.get(key))
                 for key, question in self._questions.items()
             },
+            found=found,
             gpu_choices=self._gpu_choices,
             git_author=machine.GitAuthor(),
+            words=tasks.TASKS.get(str(answers.get("task"))),
             python_versions=PYTHON_VERSIONS,
         )
-        if context.get("_copier_phase") != "prompt" and answers.get("framework"):
+        if not asking and answers.get("framework"):
             chosen = [name for name, value in variables.items() if value == overlays.CHOSEN]
             variables["requirements"] = pins.requirements(
                 pins.read_lock(self._root / "locks" / f"{answers['framework']}.txt"),
@@ -125,6 +170,21 @@ class Template:
                 chosen,
             )
         return variables
+
+    def _discover(self, context: Mapping[str, Any]) -> findings.Found:
+        if self._found is None:
+            self._found = findings.Found()
+            if is_occupied(context):
+                discovery: Any = importlib.import_module(f"{_PACKAGE}.discovery")
+                self._found = discovery.discover(Path(context["_copier_conf"]["dst_path"]))
+        return self._found
+
+    def _refuse_conflicts(self, context: Mapping[str, Any]) -> None:
+        if is_occupied(context):
+            conflicts: Any = importlib.import_module(f"{_PACKAGE}.conflicts")
+            refusal = conflicts.refusal(self._root / "template", context)
+            if refusal:
+                raise UserMessageError(refusal)
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters which check and derive names."""

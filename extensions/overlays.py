@@ -1,7 +1,8 @@
 """The overlay variables `<question>_<value>`: `.` for a choice that was made, else nothing.
 
 A folder of template/ named by such a variable dissolves into its parent or is skipped.
-A multi-select question also has `<question>_none`, for an empty answer.
+A multi-select question also has `<question>_none`, for an empty answer. `SHARED` names the folders
+of files that several choices of one question have in common.
 """
 
 from __future__ import annotations
@@ -14,6 +15,22 @@ from .questions import Question
 
 CHOSEN = "."
 NOT_CHOSEN = ""
+
+# overlay: the question, and the choices that share its files
+SHARED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "text_tasks": ("task", ("llm", "text_classification")),
+    "language_tasks": ("task", ("llm", "text_classification", "multimodal")),
+    "generation_tasks": ("task", ("llm", "multimodal")),
+    "classification_tasks": (
+        "task",
+        ("text_classification", "image_classification", "audio_classification"),
+    ),
+    "media_tasks": ("task", ("image_classification", "audio_classification", "multimodal")),
+    "image_tasks": ("task", ("image_classification", "multimodal")),
+    "labelled_media_tasks": ("task", ("image_classification", "audio_classification")),
+    "adapter_strategies": ("strategy", ("lora", "qlora")),
+    "several_gpus": ("parallelism", ("ddp", "fsdp")),
+}
 
 
 def name(key: str, value: Any) -> str:
@@ -35,6 +52,8 @@ def variables(questions: Mapping[str, Question], answers: Mapping[str, Any]) -> 
             chosen = [answer]
         for value in _values(question):
             result[name(key, value)] = CHOSEN if answered and value in chosen else NOT_CHOSEN
+    for shared, (key, values) in SHARED.items():
+        result[shared] = CHOSEN if answers.get(key) in values else NOT_CHOSEN
     return result
 
 

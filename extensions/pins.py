@@ -1,7 +1,7 @@
 """Exact requirements of one project: the closure of what its choices need, out of the lock.
 
 `locks/<group>.in` names what a group needs directly; a group is `base`, `dev` or an overlay
-variable such as `strategy_lora`. `locks/<framework>.txt` is the one resolution of them all, whose
+variable such as `strategy_qlora`. `locks/<framework>.txt` is the one resolution of them all, whose
 `# via` comments say who needs each package; see locks/refresh.py.
 """
 
@@ -57,7 +57,7 @@ def read_lock(path: Path) -> list[Pin]:
 
 
 def read_groups(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return the ranges of each group: `{"strategy_lora": ("peft>=0.21,<1",)}`."""
+    """Return the ranges of each group: `{"strategy_qlora": ("bitsandbytes>=0.50,<1",)}`."""
     return {path.stem: _ranges(path) for path in sorted(folder.glob("*.in"))}
 
 

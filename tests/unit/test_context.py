@@ -82,7 +82,9 @@ def test_an_update_uses_the_new_siblings_and_the_new_estimate(tmp_path: Path) ->
     sibling = repository / "extensions" / "escaping.py"
     marker = 'return "from the new clone: " + " ".join('
     sibling.write_text(sibling.read_text("utf-8").replace('return " ".join(', marker), "utf-8")
-    table = repository / "template" / "src" / "{{package_name}}" / "estimate" / "tables" / "gpus.csv"
+    table = (
+        repository / "template" / "src" / "{{package_name}}" / "estimate" / "tables" / "gpus.csv"
+    )
     header, first, *_ = table.read_text("utf-8").splitlines()
     table.write_text(f"{header}\n{first}\n", "utf-8")
     helpers.commit_all(repository, "second", "1.1.0")

@@ -70,6 +70,13 @@ def test_good_gpu_machine_is_fine() -> None:
     assert "38.9 GiB free, about 22.7 needed" in found["memory"].message
 
 
+def test_fewer_gpus_than_processes_is_a_warning() -> None:
+    found = findings(driver=driver("535_two_quadro"), torch=CU126, processes=4)["gpus"]
+    assert found.status == "warning"
+    assert "each of 4 GPUs, and here are 2" in found.message and "GPUS=2" in found.remedy
+    assert "gpus" not in findings(driver=driver("535_two_quadro"), torch=CU126, processes=2)
+
+
 def test_gpu_with_a_cpu_build_is_a_warning() -> None:
     found = findings(driver=driver("580_a100"))["pytorch"]
     assert found.status == "warning"

@@ -54,6 +54,10 @@ def test_each_choice_has_a_variable_and_only_the_chosen_ones_are_set(
         "tracking_none": ".",
         "sensitive_data_true": "",
         "sensitive_data_false": ".",
+        **dict.fromkeys(overlays.SHARED, ""),
+        "text_tasks": ".",
+        "language_tasks": ".",
+        "generation_tasks": ".",
     }
 
 

@@ -106,7 +106,7 @@ def test_full_asks_every_question_with_something_to_choose(dialogue: Callable[..
         if isinstance(spec.get("choices"), dict)
         and len(spec["choices"]) <= (0 if spec.get("multiselect") else 1)
     }
-    expected = set(helpers.questions()) - one_choice - {"copyright_year"}
+    expected = set(helpers.questions()) - one_choice - {"copyright_year", "data_facts"}
     assert set(dialogue(detail="full")) == expected
 
 
@@ -213,7 +213,7 @@ def test_an_author_that_git_spells_wildly_does_not_stop_the_defaults(
         ({"base_model": "scratch", "strategy": "lora"}, "choose full"),
         ({"base_model": "Qwen/Qwen3-4B", "strategy": "full", "gpu": "T4"}, "choose lora"),
         ({"base_model": "Qwen/Qwen3-32B", "gpu": "T4"}, "larger GPU"),
-        ({"gpu": "H100", "gpu_count": 2}, "choose 1"),
+        ({"gpu": "H100", "gpu_count": 2, "parallelism": "single"}, "choose ddp"),
         ({"gpu": "none", "gpu_count": 2}, "choose 1"),
         ({"gpu_count": "two"}, "whole number"),
         ({"budget_usd": ""}, "such as 100"),
@@ -223,7 +223,7 @@ def test_an_author_that_git_spells_wildly_does_not_stop_the_defaults(
         ({"gpu": "H1000"}, "did you mean"),
         ({"task": "text-classification"}, "did you mean text_classification?"),
         ({"task": "weather"}, "choose llm or text_classification"),
-        ({"strategy": "qlora"}, "did you mean lora?"),
+        ({"strategy": "qlorra"}, "did you mean qlora?"),
         ({"license": "apache-2.0"}, "did you mean Apache-2.0?"),
         ({"framework": "jax"}, "choose transformers"),
         ({"serving": "[fastapii]"}, "did you mean fastapi?"),

@@ -1,0 +1,67 @@
+"""Files that a project would bring and the destination already holds.
+
+Copier asks before it overwrites one. Where nobody can be asked it stops at the first, with some
+files written and others not; so that case is refused before the first is written.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+NAMED = 5
+
+_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_SUFFIX = ".jinja"
+
+
+def refusal(template: Path, context: Mapping[str, Any]) -> str:
+    """Return why Copier cannot copy here, or an empty text."""
+    options = context["_copier_conf"]
+    if options.get("overwrite") or options.get("dst_path") is None or _someone_answers():
+        return ""
+    destination = Path(options["dst_path"])
+    if not destination.is_dir() or (destination / ".copier-answers.yml").exists():
+        return ""  # what lies in a generated project is mostly identical, which is no conflict
+    skipped = options.get("skip_if_exists") or ()
+    there = [
+        path
+        for path in sorted(written(template, context))
+        if (destination / path).is_file() and not _matches(path, skipped)
+    ]
+    if not there:
+        return ""
+    more = len(there) - NAMED
+    listed = ", ".join(there[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"{listed} in {destination} would be overwritten, and there is no terminal to ask on. "
+        f"Nothing was written. Run this in a terminal, or add --overwrite, or --skip {there[0]} "
+        "for each file to keep."
+    )
+
+
+def written(folder: Path, context: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of the files that a template folder makes for these variables."""
+    for entry in folder.iterdir():
+        name = _VARIABLE.sub(lambda match: str(context.get(match[1], "")), entry.name)
+        name = name.removesuffix(_SUFFIX)
+        if not name or "{{" in name or name == "__pycache__":
+            continue
+        if entry.is_dir():
+            prefix = "" if name == "." else f"{name}/"
+            yield from (f"{prefix}{path}" for path in written(entry, context))
+        else:
+            yield name
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    name = path.rpartition("/")[2]
+    return any(fnmatch(path, p.lstrip("/")) or fnmatch(name, p) for p in patterns)
+
+
+def _someone_answers() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
