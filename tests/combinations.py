@@ -15,6 +15,12 @@ import helpers
 COMPUTED = {"gpu": ["none", "T4", "H100"]}
 # `detail` decides what is asked, and nothing is asked here.
 LEFT_OUT = {"detail"}
+# Pairs of answers that the questions refuse; tests/unit/test_advice.py tests the refusals.
+REFUSED = {
+    frozenset({("gpu", "none"), ("parallelism", "ddp")}),
+    frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
+    frozenset({("strategy", "qlora"), ("parallelism", "fsdp")}),
+}
 
 
 @cache
@@ -39,15 +45,29 @@ def subsets(values: list[Any]) -> list[list[Any]]:
 @cache
 def covering() -> list[dict[str, Any]]:
     """Return a small list of answers in which every two choices meet; the same list each time."""
-    rows = make({key: values for key, values in factors().items() if len(values) > 1})
+    several = {key: values for key, values in factors().items() if len(values) > 1}
+    rows = make(several, constraints=[_not_both(pair) for pair in REFUSED])
     single = {key: values[0] for key, values in factors().items() if len(values) == 1}
     return [complete({**single, **row}) for row in rows]
 
 
+def _not_both(pair: frozenset[tuple[str, str]]) -> dict[str, Any]:
+    (first, one), (second, other) = pair
+    conditions = [
+        {"operator": "ne", "left": first, "value": json.dumps(one)},
+        {"operator": "ne", "left": second, "value": json.dumps(other)},
+    ]
+    return {"operator": "or", "conditions": conditions}
+
+
 def complete(row: dict[str, str]) -> dict[str, Any]:
-    """Return answers, with a base model that the strategy can train."""
+    """Return answers, with a base model that the strategy can train, and GPUs to share."""
     answers = {key: json.loads(row[key]) for key in factors()}
-    return {**answers, "base_model": "scratch" if answers["strategy"] == "full" else "./base"}
+    return {
+        **answers,
+        "base_model": "scratch" if answers["strategy"] == "full" else "./base",
+        "gpu_count": 1 if answers["parallelism"] == "single" else 2,
+    }
 
 
 def pairs(answers: dict[str, Any]) -> set[tuple[str, str, str, str]]:
@@ -59,5 +79,5 @@ def pairs(answers: dict[str, Any]) -> set[tuple[str, str, str, str]]:
 def name(answers: dict[str, Any]) -> str:
     """Return a short name for a test report."""
     serving = "+".join(answers["serving"]) or "unserved"
-    parts = ("task", "strategy", "environment", "ci", "license", "gpu")
+    parts = ("task", "strategy", "parallelism", "environment", "ci", "license", "gpu")
     return "-".join([*(str(answers[part]) for part in parts), serving])

@@ -110,6 +110,8 @@ class Journey:
 
     project: Installed
     arguments: list[str]
+    folder: Path
+    """Where the user's data lies."""
 
     def command(self, output_dir: str, *more: str) -> list[str]:
         """Return the command that trains into this folder."""

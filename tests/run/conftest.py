@@ -20,9 +20,10 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("run")
     if request.module.CASE == "llm":
         return demo(folder)
-    if request.module.CASE == "lora":
-        return generate(folder / "my project", task="llm", strategy="lora", base_model="./base")
-    return generate(folder / "my project", task=request.module.CASE)
+    if request.module.CASE in ("lora", "qlora"):
+        answers = {"task": "llm", "strategy": request.module.CASE, "base_model": "./base"}
+        return generate(folder / "my project", **answers)
+    return generate(folder / "my project", task=request.module.CASE, strategy="full")
 
 
 def demo(folder: Path) -> Installed:
@@ -50,16 +51,17 @@ def demo(folder: Path) -> Installed:
 def journey(project: Installed, tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """A user's own file, and the training command for it."""
     folder = tmp_path_factory.mktemp("my data")
-    prepare = user_data.tickets if project.task == "text_classification" else user_data.answers
+    sizes = ["--model.scratch.hidden_size", "64", "--model.scratch.num_layers", "2"]
+    if project.task in ("llm", "text_classification", "multimodal"):
+        sizes += ["--model.scratch.vocab_size", "512"]
+    if project.task in ("llm", "text_classification"):
+        sizes += ["--train.max_seq_len", "96"]
     arguments = [
-        *prepare(project, folder),
-        "--model.scratch.hidden_size", "64",
-        "--model.scratch.num_layers", "2",
-        "--model.scratch.vocab_size", "512",
+        *user_data.CASES[project.task].prepare(project, folder),
+        *sizes,
         "--train.max_steps", "60",
         "--train.micro_batch_size", "2",
         "--train.global_batch_size", "16",
-        "--train.max_seq_len", "96",
         "--train.learning_rate", "5e-3",
         "--train.log_every", "1",
         "--train.save_every", "5",
@@ -68,7 +70,7 @@ def journey(project: Installed, tmp_path_factory: pytest.TempPathFactory) -> Jou
     model = "scratch"
     if "lora:" in (project.root / "configs/train.yaml").read_text("utf-8"):
         model = user_data.tiny_base_model(project, folder / "base")
-    return Journey(project, [*arguments, "--model.name_or_path", model])
+    return Journey(project, [*arguments, "--model.name_or_path", model], folder)
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,14 @@ def accelerator(facts: Facts) -> Iterator[Finding]:
         names = ", ".join(f"{gpu.index}: {gpu.name}" for gpu in facts.gpus)
         cuda = f", CUDA up to {driver.cuda}" if driver.cuda else ""
         yield Finding("gpu", "ok", f"{names} (driver {driver.version}{cuda})")
+        if len(facts.gpus) < facts.processes:
+            yield Finding(
+                "gpus",
+                "warning",
+                f"`make train` starts a process for each of {facts.processes} GPUs, and here are "
+                f"{len(facts.gpus)}",
+                f"Run `make train GPUS={len(facts.gpus)}` on this machine.",
+            )
         yield from _mig(facts)
     elif facts.system == "darwin" and facts.processor == "arm64":
         yield Finding("gpu", "ok", "Apple GPU (MPS)")

@@ -50,6 +50,7 @@ class Facts:
     root: Path
     requires_python: str = ">=3.11,<3.14"
     uses_torch: bool = True
+    processes: int = 1  # that `make train` starts, one for each GPU
     installed: Installed | None = None
     torch: Mapping[str, Any] = field(default_factory=dict)  # see PROBE
     driver: nvidia.Driver | None = None
@@ -71,8 +72,10 @@ def collect(root: Path) -> Facts:
     try:
         pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
         requires = pyproject["project"]["requires-python"]
+        made_for = pyproject["tool"]["ml-template"]
+        processes = made_for["gpu_count"] if made_for["parallelism"] != "single" else 1
     except (OSError, ValueError, KeyError):
-        requires = Facts.requires_python
+        requires, processes = Facts.requires_python, Facts.processes
     pins = root / "requirements.txt"
     text = pins.read_text(encoding="utf-8") if pins.is_file() else ""
     uses_torch = re.search(r"(?m)^torch==", text) is not None
@@ -82,6 +85,7 @@ def collect(root: Path) -> Facts:
         root=root,
         requires_python=requires,
         uses_torch=uses_torch,
+        processes=processes,
         installed=installed,
         torch=_probe(root, installed) if installed and uses_torch else {},
         driver=driver,

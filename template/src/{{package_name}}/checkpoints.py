@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,26 @@ class Checkpoints:
     directory: Path
     keep: int
 
-    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is."""
+        return self.directory / f"{_PREFIX}{step:06d}"
+
+    def save(
+        self, step: int, write: Callable[[Path], None], also_keep: Collection[int | None] = ()
+    ) -> Path:
         """Let `write` fill a new checkpoint's folder; drop the oldest beyond `keep`.
 
+        Those of the steps in `also_keep` stay however old they are.
         Those of later steps go too: they are damaged, or of a course that was given up by going
         back, and `newest` must not find them.
         """
-        path = self.directory / f"{_PREFIX}{step:06d}"
+        path = self.path(step)
         write_whole(path, write)
         found = self.all()
         earlier = [p for p in found if step_of(p) <= step]
+        kept = [*earlier[-self.keep :], *(p for p in earlier if step_of(p) in also_keep)]
         for old in found:
-            if old not in earlier[-self.keep :]:
+            if old not in kept:
                 shutil.rmtree(old, ignore_errors=True)
         return path
 

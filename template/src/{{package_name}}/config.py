@@ -87,6 +87,10 @@ class TrainConfig(TaskTrainOptions):
     """Steps between checkpoints."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints kept."""
+    early_stopping_patience: PositiveInt | None = None
+    """Stop after this many evaluations in a row without a lower eval_loss; when null, never."""
+    final_model: Literal["last", "best"] = "last"
+    """best: the weights with the lowest eval_loss are kept, and go into final/."""
     resume: str = "auto"
     """auto: go on from the newest whole checkpoint. never: start over, the old run is kept aside.
     Or the path of a checkpoint; those of later steps in output_dir are then replaced."""
@@ -100,6 +104,17 @@ class TrainConfig(TaskTrainOptions):
                 f"train.micro_batch_size ({self.micro_batch_size}); "
                 f"the nearest is {nearest * self.micro_batch_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _best_needs_evaluations(self) -> Self:
+        if self.eval_every is None:
+            for key, wanted in (
+                ("early_stopping_patience", self.early_stopping_patience is not None),
+                ("final_model: best", self.final_model == "best"),
+            ):
+                if wanted:
+                    raise ValueError(f"train.{key} needs evaluations; set train.eval_every")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .checkpoints import check_replaceable, write_whole
 from .config import DataConfig
-from .data import Example, example_key, read_examples, split_examples, to_record
+from .data import Example, example_key, read_examples, sources, split_examples, to_record
 from .errors import ConfigError, DataError
 from .rows import content_sha256, local_path
 
@@ -34,9 +34,10 @@ def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
     train, held_out = split_examples(list(unique.values()), data.eval_fraction)
     if not held_out:
         raise DataError(f"{location}: too few different rows to hold some out for evaluation")
+    only = data.model_copy(update={"train": location, "eval": None})
     summary = {
         "source": location,
-        "source_sha256": content_sha256([location]),
+        "source_sha256": content_sha256(sources(only)),
         "rows": total,
         "repeated_rows_dropped": total - len(unique),
         "train_rows": len(train),

@@ -59,9 +59,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 class Display:
     """A bar with loss, speed and time left on a terminal; one line per log elsewhere."""
 
-    def __init__(self, total_steps: int, start: int, unit: str) -> None:
+    def __init__(self, total_steps: int, start: int, unit: str, quiet: bool = False) -> None:
         self.total_steps, self.unit = total_steps, unit.removesuffix("_per_s")
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, quiet=quiet)
         self.bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -71,7 +71,7 @@ class Display:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not sys.stderr.isatty(),
+            disable=quiet or not sys.stderr.isatty(),
         )
         self.task = self.bar.add_task("train", total=total_steps, completed=start, status="")
 

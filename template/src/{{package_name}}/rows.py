@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -218,14 +218,35 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            classes = _class_names((file.schema_arrow.metadata or {}).get(b"huggingface"))
             for batch in file.iter_batches(batch_size=1024):
                 for values in batch.to_pylist():
                     number += 1
-                    yield Row(str(path), number, values)
+                    yield Row(str(path), number, _with_names(values, classes))
     except UnicodeDecodeError:
         raise DataError(f"{path}: a text after row {number} is not UTF-8; save it again") from None
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is not a whole Parquet file: {str(error)[:80]}") from None
+
+
+def _class_names(metadata: bytes | None) -> dict[str, list[str]]:
+    """The columns of class numbers, with the names, that a file from the hub tells of."""
+    try:
+        features = json.loads(metadata or b"{}")["info"]["features"]
+        kinds = {key: kind for key, kind in features.items() if kind.get("_type") == "ClassLabel"}
+        return {key: kind["names"] for key, kind in kinds.items() if kind.get("names")}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _with_names(values: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Put class names where the hub has numbers; None for its -1, which is no class."""
+    row = dict(values)
+    for key in classes.keys() & row.keys():
+        number = row[key]
+        if isinstance(number, int):
+            row[key] = classes[key][number] if 0 <= number < len(classes[key]) else None
+    return row
 
 
 def _read_text(path: Path) -> Iterator[Row]:
@@ -254,10 +275,14 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
         raise DataError(f"{name}: {str(error)[:200]}") from None
     except (ConnectionError, OSError):
         raise DataError(offline) from None
+    features = dataset.features or {}
+    if features:
+        dataset = dataset.decode(False)  # media as the files they are
+    classes = {key: kind.names for key, kind in features.items() if hasattr(kind, "int2str")}
     number = 0
     try:
         for number, values in enumerate(dataset, start=1):
-            yield Row(f"{name}[{split}]", number, dict(values))
+            yield Row(f"{name}[{split}]", number, _with_names(values, classes))
     except (ConnectionError, OSError) as error:
         raise DataError(
             f"{name}[{split}]: the hub stopped answering after row {number} "

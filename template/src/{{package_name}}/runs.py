@@ -22,7 +22,8 @@ FREE_KEYS = {
     f"train.{key}"
     for key in (
         "output_dir epochs max_steps micro_batch_size log_every eval_every save_every "
-        "keep_checkpoints resume activation_checkpointing"
+        "keep_checkpoints resume activation_checkpointing early_stopping_patience final_model "
+        "loss_head"
     ).split()
 } | {"tracking.trackers", "tracking.run_name"}
 
@@ -47,9 +48,9 @@ class Run:
         return self.path / "final"
 
     @property
-    def tokenizer(self) -> Path:
-        """The tokenizer it started with."""
-        return self.path / "tokenizer"
+    def processor(self) -> Path:
+        """The tokenizer, or what else makes the model's inputs, that it started with."""
+        return self.path / "processor"
 
     @property
     def metrics(self) -> Path:
@@ -124,9 +125,9 @@ def plan_run(config: Config, data_sha256: str, say: Callable[[str], None]) -> Ru
     return Run(path, checkpoints, checkpoint)
 
 
-def tokenizer_of(checkpoint: Path) -> Path:
-    """The tokenizer of the run that wrote a checkpoint."""
-    return checkpoint.absolute().parent.parent / "tokenizer"
+def processor_of(checkpoint: Path) -> Path:
+    """The processor of the run that wrote a checkpoint."""
+    return checkpoint.absolute().parent.parent / "processor"
 
 
 def _holds_run(path: Path) -> bool:

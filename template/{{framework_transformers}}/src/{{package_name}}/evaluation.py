@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
 
 from .config import Config
 from .data import Batch, Dataset, Split, load_eval
 from .metrics import Metrics
 from .model import AUTO_CLASS, loss_and_logits, predictions
 from .optimization import Precision, pick_precision
+from .parallel import World
 from .pretrained import load as load_pretrained
 from .pretrained import load_trained, pick_device
+from .processor import PROCESSOR_CLASS
 from .runs import write_json
 
 
@@ -29,26 +30,52 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def evaluate(
-    model: Any, data: Dataset, split: Split, batch_size: int, precision: Precision
+    model: Any,
+    data: Dataset,
+    split: Split,
+    batch_size: int,
+    precision: Precision,
+    rank: int = 0,
+    size: int = 1,
 ) -> Metrics:
-    """Run `model` over `split`; rows of like length share a batch."""
+    """Run `model` over this process's share of `split`; rows of like length share a batch."""
     was_training = model.training
     model.eval()
     metrics = Metrics(data.labels)
-    for indices in _batches(data, split, batch_size):
+    for indices, counts in _batches(split, batch_size, rank, size):
         batch = data.batch(split, indices)
         with precision.autocast():
             loss, logits = loss_and_logits(model, to_device(batch, precision.device))
-        metrics.update(batch, predictions(logits).cpu().numpy(), float(loss))
+        if counts:
+            metrics.update(batch, predictions(logits).cpu().numpy(), float(loss))
     model.train(was_training)
     return metrics
 
 
-def _batches(data: Dataset, split: Split, batch_size: int) -> Iterator[list[int]]:
+def add_up(metrics: Metrics, world: World) -> None:
+    """Every number that Metrics holds is a sum over batches: add those of all processes."""
+    for name, value in vars(metrics).items():
+        if isinstance(value, int | float | np.ndarray):
+            numbers = np.asarray(value)
+            total = np.asarray(world.sum(numbers.ravel().tolist()), dtype=numbers.dtype)
+            shaped = total.reshape(numbers.shape)
+            setattr(metrics, name, shaped if shaped.ndim else shaped.item())
+
+
+def _batches(
+    split: Split, batch_size: int, rank: int, size: int
+) -> Iterator[tuple[list[int], bool]]:
+    """Batches of this process, and whether they count.
+
+    All processes get equally many: they gather a sharded model's weights together. Where there
+    is none left, one is repeated and does not count.
+    """
     lengths = [split.length(i) for i in range(len(split))]
     order = np.argsort(lengths, kind="stable").tolist()
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    for first in range(0, len(batches), size):
+        counts = first + rank < len(batches)
+        yield batches[first + rank if counts else first], counts
 
 
 def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
@@ -60,9 +87,9 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     precision = pick_precision(config.train.precision, device)
     # as in training: weights that stayed frozen are in the compute dtype
     dtype = precision.frozen if config.model.needs_pretrained else torch.float32
-    model: Any = load_trained(AUTO_CLASS, folder, dtype=dtype).to(device)
-    tokenizer = load_pretrained(AutoTokenizer, str(folder))
-    data = load_eval(config, tokenizer, model.config)
+    model: Any = load_trained(AUTO_CLASS, folder, device, dtype=dtype)
+    processor = load_pretrained(PROCESSOR_CLASS, str(folder))
+    data = load_eval(config, processor, model.config)
     metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)
     report = {"data_sha256": data.sha256, **metrics.report()}
     path = folder.parent / "evaluation.json"

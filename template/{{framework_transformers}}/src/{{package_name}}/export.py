@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
 
 from .checkpoints import check_replaceable, write_whole
 from .errors import ConfigError, UserError
 from .finetuning import merged
 from .model import AUTO_CLASS
-from .predictor import Predictor
+from .predictor import PROBES, Predictor
 from .pretrained import load, load_trained, save_trained
+from .processor import PROCESSOR_CLASS
 
-PROBES = ["A short text.", "Another one, somewhat longer than the first, with 2 numbers: 17 and 4."]
 TOLERANCE = 1e-3  # on scores; merging reorders fp32 sums
 
 
@@ -28,13 +27,13 @@ def export(source: Path, output: Path) -> float:
         raise ConfigError(f"--output is the model's own folder {source}; name another")
     check_replaceable(output)
     adapted = load_trained(AUTO_CLASS, source, dtype=torch.float32).eval()
-    tokenizer = load(AutoTokenizer, str(source))
+    processor = load(PROCESSOR_CLASS, str(source))
     with torch.inference_mode():
-        before = Predictor(adapted, tokenizer, "", "").logits(PROBES)
+        before = Predictor(adapted, processor, "", "").logits(PROBES)
     largest = [0.0]
 
     def write(path: Path) -> None:
-        save_trained(merged(adapted), tokenizer, path)
+        save_trained(merged(adapted), processor, path)
         with torch.inference_mode():
             after = Predictor.load(path, device="cpu").logits(PROBES)
         largest[0] = float((after - before).abs().max())

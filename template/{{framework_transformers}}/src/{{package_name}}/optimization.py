@@ -1,4 +1,4 @@
-"""Precision, optimizer, learning-rate schedule, and how they are saved."""
+"""Precision, optimizer and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .config import TrainConfig
-from .errors import ConfigError, UserError
+from .errors import ConfigError
 
 AMPERE = (8, 0)  # first compute capability with bf16 tensor cores
 
@@ -80,29 +80,3 @@ def learning_rate(step: int, total_steps: int, train: TrainConfig) -> float:
         "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
     }
     return train.learning_rate * decay[train.schedule]
-
-
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
-) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, so that safetensors can hold it."""
-    return {
-        f"{name}|{key}": torch.as_tensor(value).contiguous()
-        for name, parameter in parameters.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer,
-    parameters: Mapping[str, nn.Parameter],
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Put back what `optimizer_tensors` returned."""
-    for name, tensor in tensors.items():
-        parameter_name, _, key = name.rpartition("|")
-        if parameter_name not in parameters:
-            raise UserError(f"the checkpoint holds state for {parameter_name}, unknown here")
-        parameter = parameters[parameter_name]
-        place = parameter.device if tensor.ndim or parameter.is_cuda else tensor.device
-        optimizer.state[parameter][key] = tensor.to(place)

@@ -1,4 +1,4 @@
-"""Loading and saving in the Hugging Face layout: tokenizers, models, adapters."""
+"""Loading and saving in the Hugging Face layout: processors, models, adapters."""
 
 from __future__ import annotations
 
@@ -9,48 +9,35 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 from transformers.utils import logging
 
 from . import finetuning, hub
-from .config import SCRATCH, Config
-from .data import texts
 from .errors import ConfigError, UserError
 from .rows import local_path
-from .tokens import make_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from .config import ModelConfig
 
 logging.disable_progress_bar()  # ours is the only bar
 
-
-def get_tokenizer(config: Config) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; for `scratch` one made from the training data."""
-    model = config.model
-    if model.name_or_path == SCRATCH:
-        tokenizer = make_tokenizer(
-            texts(config), model.scratch.vocab_size, config.train.max_seq_len
-        )
-    else:
-        tokenizer = load(AutoTokenizer, model.name_or_path, revision=model.revision)
-    if tokenizer.pad_token_id is None:
-        # padding never reaches the loss, so any token serves; eos stays trained (see data.py)
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+CPU = torch.device("cpu")
+# layers that a checkpoint made for another task lacks; adapters train them whole
+HEAD_NAMES = (
+    *("classifier", "score", "pre_classifier", "classification_head", "head", "projector"),
+    "pooler",
+)
 
 
 def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
     """`auto_class.from_pretrained`, with errors a user can act on.
 
-    Reads safetensors only (a pickle can run code) and runs no code from the hub.
+    Runs no code from the hub.
     """
     directory = local_path(name_or_path)
     local = directory is not None and directory.is_dir()
     if not local and (Path(name_or_path).is_absolute() or name_or_path.startswith((".", "~"))):
         raise ConfigError(f"model.name_or_path: there is no folder {name_or_path}; check the path")
-    if auto_class is not AutoTokenizer and auto_class is not AutoConfig:
-        options["use_safetensors"] = True
     if not local:
         hub.refuse_placeholder_token()
         options["local_files_only"] = not hub.is_reachable()  # the cache may have it
@@ -76,9 +63,20 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         ) from None
 
 
+def load_model(auto_class: Any, name_or_path: str, **options: Any) -> Any:
+    """Like `load`, for weights: from safetensors only, because a pickle can run code."""
+    return load(auto_class, name_or_path, use_safetensors=True, **options)
+
+
+def load_base(auto_class: Any, model: ModelConfig, dtype: torch.dtype, **options: Any) -> Any:
+    """Load the pretrained model that is to be trained, as the strategy wants it."""
+    options |= finetuning.base_options(model, dtype, pick_device())
+    return load_model(auto_class, model.name_or_path, revision=model.revision, **options)
+
+
 def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
-    """Like `load`; raises UserError where weights are missing, which would be made up."""
-    model, info = load(auto_class, str(path), output_loading_info=True, **options)
+    """Like `load_model`; raises UserError where weights are missing, which would be made up."""
+    model, info = load_model(auto_class, str(path), output_loading_info=True, **options)
     missing = sorted(info["missing_keys"])
     if missing:
         raise UserError(
@@ -88,8 +86,10 @@ def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
     return model
 
 
-def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
-    """Load what training or export wrote to the folder `path`.
+def load_trained(
+    auto_class: Any, path: Path, device: torch.device = CPU, *, dtype: torch.dtype
+) -> Any:
+    """Load what training or export wrote to the folder `path`, onto `device`.
 
     Raises UserError where it is not such a folder.
     """
@@ -99,34 +99,19 @@ def load_trained(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel
             "`final` folder such as models/run/final"
         )
     model_config = load(AutoConfig, str(path))
-    return finetuning.load_weights(auto_class, path, config=model_config, **options)
+    model: Any = finetuning.load_weights(auto_class, path, device, dtype, config=model_config)
+    return model.to(device)
 
 
-def check_limits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
-    """Refuse what the model has no embedding for: positions beyond its last, tokens it lacks."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and length > positions:
-        raise ConfigError(
-            f"train.max_seq_len ({length}) is longer than the model's {positions} positions; "
-            "lower it"
-        )
-    known = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > known:
-        raise ConfigError(
-            f"model.name_or_path: the tokenizer has {len(tokenizer)} tokens and the model "
-            f"{known}; the folder mixes two models, or its tokenizer lacks a token the model knows"
-        )
-
-
-def save_trained(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """Write weights (or adapters) as safetensors, config and tokenizer to the folder `path`."""
+def save_trained(model: Any, processor: Any, path: Path) -> None:
+    """Write weights (or adapters) as safetensors, config and processor to the folder `path`."""
     try:
         finetuning.save_weights(model, path)
     except SafetensorError as error:  # how the library reports a full disk
         raise OSError(str(error)) from error
     # adapters are saved without the config, which holds the class names
     model.config.save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    processor.save_pretrained(path)
 
 
 def pick_device(name: str = "auto") -> torch.device:

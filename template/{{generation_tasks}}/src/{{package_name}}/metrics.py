@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .data import IGNORE, Batch, num_targets
+from .chat import IGNORE
+from .data import Batch, num_targets
 
 MAX_EXPONENT = 700.0  # exp overflows a float beyond 709
 

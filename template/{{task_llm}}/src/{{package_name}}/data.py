@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import TemplateError
 
+from .chat import IGNORE, encode_conversation, read_conversation, read_text
 from .config import Config, DataConfig
 from .errors import DataError
 from .rows import Row, content_sha256, count_shared, hold_out, read_rows
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 TASK = "llm"
 THROUGHPUT = "tokens_per_s"
-IGNORE = -100  # label of a token that does not count in the loss
 
 Batch = dict[str, np.ndarray]
-Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,10 @@ class Example:
     messages: tuple[tuple[str, str], ...]  # (role, content)
     text: str | None
     row: int
+
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as chat templates take them."""
+        return [{"role": role, "content": content} for role, content in self.messages]
 
 
 @dataclass
@@ -53,6 +55,10 @@ class Split:
         """Tokens in one sequence."""
         return sum(len(self.store.sequence(row)[0]) for row in self.bins[index])
 
+    def mean_length(self) -> float:
+        """Tokens of a row, on average."""
+        return float(self.store.lengths().mean())
+
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Lines in their file of the rows in these sequences, for messages."""
         return [int(self.store.rows[row]) for i in indices for row in self.bins[i]]
@@ -70,12 +76,15 @@ class Dataset:
     num_leaked: int = 0
     """Evaluation rows that are also training rows: they make the metrics look better."""
 
-    def batch(self, split: Split, indices: Sequence[int]) -> Batch:
+    def batch(
+        self, split: Split, indices: Sequence[int], augment: tuple[int, int] | None = None
+    ) -> Batch:
         """`input_ids`, `labels`, `position_ids`, all int64 of shape (B, L).
 
         Positions start at 0 in every document: that, without an attention mask, is what tells
         the model where one document ends and the next begins. The label of a document's first
         token is ignored, or the previous document's last token would have to predict it.
+        Text is not augmented.
         """
         ids, labels, positions = [], [], []
         for i in indices:
@@ -129,13 +138,13 @@ def validate(row: Row, data: DataConfig) -> Example:
     """Check one row. Raises DataError naming file, line and what is wrong."""
     values = row.values
     if "messages" in values:
-        return Example(_conversation(row, values["messages"]), None, row.number)
+        return Example(read_conversation(row, values["messages"], _content), None, row.number)
     if "prompt" in values and "completion" in values:
-        prompt = _text(row, "prompt", values["prompt"])
-        completion = _text(row, "completion", values["completion"])
+        prompt = read_text(row, "prompt", values["prompt"])
+        completion = read_text(row, "completion", values["completion"])
         return Example((("user", prompt), ("assistant", completion)), None, row.number)
     if "text" in values:
-        return Example((), _text(row, "text", values["text"]), row.number)
+        return Example((), read_text(row, "text", values["text"]), row.number)
     has = ", ".join(f"`{name}`" for name in values) or "none"
     raise DataError(
         f"{row.where}: needs the column `messages`, or `prompt` and `completion`, or `text` "
@@ -143,41 +152,10 @@ def validate(row: Row, data: DataConfig) -> Example:
     )
 
 
-def _text(row: Row, column: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{row.where}: `{column}` is empty or no text; mend or drop the row")
-    return value
-
-
-def _conversation(row: Row, messages: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(messages, list) or not messages:
-        raise DataError(f"{row.where}: `messages` must be a list of {{role, content}} objects")
-    turns: list[tuple[str, str]] = []
-    for position, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
-            raise DataError(f"{row.where}: message {position} needs `role` and `content`")
-        role, content = message["role"], message["content"]
-        if not isinstance(role, str) or role not in {"system", "user", "assistant"}:
-            raise DataError(
-                f"{row.where}: message {position} has a role other than system, user, assistant"
-            )
-        if not isinstance(content, str) or not content.strip():
-            raise DataError(f"{row.where}: message {position} has no text in `content`")
-        if role == "system" and position > 1:
-            raise DataError(
-                f"{row.where}: message {position} is a system message; it must be first"
-            )
-        if turns and turns[-1][0] == role:
-            raise DataError(
-                f"{row.where}: messages {position - 1} and {position} are both from `{role}`; "
-                "user and assistant must take turns"
-            )
-        turns.append((role, content))
-    if turns[0][0] == "assistant":
-        raise DataError(f"{row.where}: starts with the assistant; begin with system or user")
-    if turns[-1][0] != "assistant":
-        raise DataError(f"{row.where}: ends without an assistant message, so nothing can be learnt")
-    return tuple(turns)
+def _content(where: str, content: Any) -> str:
+    if not isinstance(content, str) or not content.strip():
+        raise DataError(f"{where} has no text in `content`")
+    return content
 
 
 def read_examples(location: str, data: DataConfig, split: str = "train") -> Iterator[Example]:
@@ -195,7 +173,7 @@ def to_record(example: Example, data: DataConfig) -> dict[str, Any]:
     """The row as prepare_data writes it."""
     if example.text is not None:
         return {"text": example.text}
-    return {"messages": [{"role": r, "content": c} for r, c in example.messages]}
+    return {"messages": example.chat()}
 
 
 def split_examples(
@@ -283,7 +261,7 @@ def _tokenise(
                 if len(piece) > 1:
                     builder.add(piece, True, example.row)
             continue
-        tokens, trained, turn_ends = encode_conversation(example, tokenizer)
+        tokens, trained, turn_ends = encode_conversation(example.chat(), tokenizer, example.row)
         num_rewritten += sum(role == "assistant" for role, _ in example.messages) - len(turn_ends)
         end = len(tokens)
         if end > limit:
@@ -308,83 +286,6 @@ def _ended(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Text ends with the end token, so that the model learns to stop."""
     end = tokenizer.eos_token_id
     return tokens if end is None or tokens[-1:] == [end] else [*tokens, int(end)]
-
-
-def encode_conversation(
-    example: Example, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[int], list[bool], list[int]]:
-    """Tokens of a conversation, which of them are the assistant's, and where its turns end.
-
-    The token that ends a turn counts as the assistant's: a model that is not taught it
-    never stops. Raises DataError when the chat template refuses the conversation or does not
-    build up turn by turn.
-    """
-    text, spans = _render_answers(example, tokenizer)
-    if not spans or spans[-1][1] < len(text.rstrip()):
-        raise DataError(
-            f"row {example.row}: this tokenizer's chat template does not render turn by turn, "
-            "so the answer cannot be told from the prompt; use another tokenizer or template"
-        )
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    tokens = list(encoded["input_ids"])
-    starts = np.asarray([start for start, _ in encoded["offset_mapping"]])
-    trained = np.zeros(len(tokens), dtype=bool)
-    turn_ends: list[int] = []
-    for start, end in spans:
-        trained |= (starts >= start) & (starts < end)
-        turn_ends.append(int(np.searchsorted(starts, end)))
-    stop_ids = set(tokenizer.all_special_ids)
-    if tokens[turn_ends[-1] - 1] not in stop_ids and tokenizer.eos_token_id is not None:
-        # a template without an end-of-turn token: end the conversation explicitly
-        tokens = [*tokens[: turn_ends[-1]], int(tokenizer.eos_token_id)]
-        trained = np.append(trained[: turn_ends[-1]], True)
-        turn_ends[-1] += 1
-    return tokens, trained.tolist(), turn_ends
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token that answers end with in training; it need not be the tokenizer's end."""
-    probe = Example((("user", "a"), ("assistant", "b")), None, 0)
-    try:
-        tokens, _, turn_ends = encode_conversation(probe, tokenizer)
-    except DataError:
-        return None
-    last = tokens[turn_ends[-1] - 1]
-    return last if last in tokenizer.all_special_ids else None
-
-
-def _render_answers(
-    example: Example, tokenizer: PreTrainedTokenizerBase
-) -> tuple[str, list[tuple[int, int]]]:
-    """The conversation as text, and where in it the assistant's turns start and end."""
-    messages = [{"role": role, "content": content} for role, content in example.messages]
-    spans: list[tuple[int, int]] = []
-    try:
-        text = _render(tokenizer, messages, generate=False)
-        for i, message in enumerate(messages):
-            if message["role"] == "assistant":
-                before = _render(tokenizer, messages[:i], generate=True)
-                after = _render(tokenizer, messages[: i + 1], generate=False)
-                if text.startswith(before) and text.startswith(after.rstrip()):
-                    spans.append((len(before), len(after.rstrip())))
-    except TemplateError as error:  # templates refuse roles and orders they do not know
-        raise DataError(
-            f"row {example.row}: the chat template of this tokenizer refuses the conversation "
-            f"({error}); mend or drop the row"
-        ) from None
-    return text, spans
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generate: bool) -> str:
-    if tokenizer.chat_template:
-        return str(
-            tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=generate
-            )
-        )
-    # a base model's tokenizer: the prompt, a line break, the answer
-    text = "".join(message["content"] + "\n" for message in messages)
-    return text if generate else text.removesuffix("\n")
 
 
 def pack(lengths: np.ndarray, capacity: int) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
@@ -43,3 +43,5 @@ class TaskTrainOptions(Section):
     """Put several short rows into one sequence; attention never crosses from one to the next."""
     train_on_prompts: bool = False
     """Also learn the prompts; by default only the answers count in the loss."""
+    loss_head: Literal["full", "chunked"] = "full"
+    """chunked: logits a few tokens at a time; same loss, less memory with large vocabularies."""

@@ -47,6 +47,10 @@ class Split:
         """Tokens of one row."""
         return len(self.store.sequence(index)[0])
 
+    def mean_length(self) -> float:
+        """Tokens of a row, on average."""
+        return float(self.store.lengths().mean())
+
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Lines of these examples in their file, for messages."""
         return [int(self.store.rows[i]) for i in indices]
@@ -64,8 +68,10 @@ class Dataset:
     num_leaked: int = 0
     """Evaluation texts that are also training texts: they make the metrics look better."""
 
-    def batch(self, split: Split, indices: Sequence[int]) -> Batch:
-        """`input_ids` and `attention_mask` (B, L), `labels` (B,), all int64."""
+    def batch(
+        self, split: Split, indices: Sequence[int], augment: tuple[int, int] | None = None
+    ) -> Batch:
+        """`input_ids` and `attention_mask` (B, L), `labels` (B,), all int64; no augmentation."""
         sequences = [split.store.sequence(i)[0] for i in indices]
         return {
             "input_ids": pad(sequences, self.pad_token_id),

@@ -8,11 +8,15 @@ from typing import Any, Self, TypedDict
 
 import torch
 
-from .errors import UserError
+from .inputs import PROBES, Input, encode, length, read_input
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
+from .processor import PROCESSOR_CLASS
+
+__all__ = ["PROBES", "PROBE_OPTIONS", "Input", "Output", "Predictor"]
 
 BATCH_SIZE = 32
+PROBE_OPTIONS: dict[str, Any] = {}
 
 
 class Output(TypedDict):
@@ -26,59 +30,43 @@ class Output(TypedDict):
 class Predictor:
     """A classifier ready to use. Not safe to call from two threads at once."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, version: str) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
+    def __init__(self, model: Any, processor: Any, name: str, version: str) -> None:
+        self.model, self.processor = model.eval(), processor
         self.name, self.version = name, version
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
         """Load what training or export wrote. Raises UserError where it is not such a folder."""
-        from transformers import AutoTokenizer
-
         folder = Path(path)
-        model = load_trained(AUTO_CLASS, folder, dtype=torch.float32)
-        tokenizer = load(AutoTokenizer, str(folder))
-        return cls(model.to(pick_device(device)), tokenizer, *identity(folder))
+        model = load_trained(AUTO_CLASS, folder, pick_device(device), dtype=torch.float32)
+        processor = load(PROCESSOR_CLASS, str(folder))
+        return cls(model, processor, *identity(folder))
 
     @torch.inference_mode()
-    def predict(self, inputs: Sequence[str]) -> list[Output]:
-        """Classify texts; one output per input, in order. Raises UserError for an empty text."""
-        for number, text in enumerate(inputs, start=1):
-            if not isinstance(text, str) or not text.strip():
-                raise UserError(f"input {number} is empty or no text")
-        # texts of like length share a batch, which saves padding
-        order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
+    def predict(self, inputs: Sequence[Input]) -> list[Output]:
+        """Classify; one output per input, in order. Raises UserError for a bad input."""
+        items = [read_input(item, number) for number, item in enumerate(inputs, start=1)]
+        # inputs of like length share a batch, which saves padding
+        order = sorted(range(len(items)), key=lambda i: length(items[i]))
         outputs: dict[int, Output] = {}
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
-            for i, probabilities in zip(
-                indices, self._probabilities([inputs[i] for i in indices]), strict=True
-            ):
+            logits = self._logits([items[i] for i in indices])
+            for i, probabilities in zip(indices, logits.softmax(dim=-1).tolist(), strict=True):
                 outputs[i] = self._output(probabilities)
         return [outputs[i] for i in range(len(inputs))]
 
-    def logits(self, texts: Sequence[str]) -> torch.Tensor:
+    def logits(self, inputs: Sequence[Input]) -> torch.Tensor:
         """Scores before the softmax, shape (N, classes)."""
-        encoded = self.tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=self._max_length(),
-            return_tensors="pt",
-        ).to(self.model.device)
-        return self.model(
-            input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
-        ).logits.float()
+        return self._logits([read_input(item, i) for i, item in enumerate(inputs, start=1)])
 
-    def _probabilities(self, texts: Sequence[str]) -> list[list[float]]:
-        return self.logits(texts).softmax(dim=-1).tolist()
+    def _logits(self, items: list[Any]) -> torch.Tensor:
+        encoded = encode(items, self.processor, self.model.config)
+        batch = {name: values.to(self.model.device) for name, values in encoded.items()}
+        return self.model(**batch).logits.float()
 
     def _output(self, probabilities: list[float]) -> Output:
         names = self.model.config.id2label
         scores = {names[i]: p for i, p in enumerate(probabilities)}
         label = max(scores, key=lambda name: scores[name])
         return {"label": label, "score": scores[label], "scores": scores}
-
-    def _max_length(self) -> int:
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)

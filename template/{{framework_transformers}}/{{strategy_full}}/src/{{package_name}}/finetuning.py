@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .settings import Section
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
     from .config import ModelConfig
@@ -21,6 +22,11 @@ class FinetuningOptions(Section):
     needs_pretrained: ClassVar[bool] = False
 
 
+def base_options(options: ModelConfig, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """How the model that is trained is loaded: in `dtype`."""
+    return {"dtype": dtype}
+
+
 def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> PreTrainedModel:
     """Return the model as it is: every parameter is trained in fp32.
 
@@ -29,11 +35,18 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> PreTr
     return model.float()
 
 
-def load_weights(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
+def num_parameters(model: PreTrainedModel) -> int:
+    """Weights of the model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def load_weights(
+    auto_class: Any, path: Path, device: torch.device, dtype: torch.dtype, **options: Any
+) -> Any:
     """Load the weights in the folder `path`."""
     from .pretrained import load_whole
 
-    return load_whole(auto_class, path, **options)
+    return load_whole(auto_class, path, dtype=dtype, **options)
 
 
 def save_weights(model: PreTrainedModel, path: Path) -> None:

@@ -2,100 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveInt
-
-from .settings import Section
+from .adapters import (
+    AdapterOptions,
+    attach,
+    has_adapters,
+    load_base_of,
+    merged,
+    num_parameters,
+    save_weights,
+)
+from .adapters import add_adapters as wrap
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import torch
 
     from .config import ModelConfig
 
+__all__ = [
+    "STRATEGY",
+    "FinetuningOptions",
+    "base_options",
+    "load_weights",
+    "merged",
+    "num_parameters",
+    "save_weights",
+    "wrap",
+]
+
 STRATEGY = "lora"
-ADAPTER_CONFIG = "adapter_config.json"
-
-# PEFT still asks Transformers by an old name; nothing a user could change
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
-class LoraOptions(Section):
-    """The adapters."""
-
-    r: PositiveInt = 16
-    """Rank of each adapter."""
-    alpha: PositiveInt = 32
-    """The adapter's output is scaled by alpha / r."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout on the adapter's input."""
-    target_modules: str | list[str] = "all-linear"
-    """Layers that get an adapter: `all-linear` or a list of module names."""
-
-
-class FinetuningOptions(Section):
+class FinetuningOptions(AdapterOptions):
     """Keys of the section `model` that LoRA adds."""
 
-    needs_pretrained: ClassVar[bool] = True
 
-    lora: LoraOptions = LoraOptions()
-    """The adapters."""
-
-
-def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> Any:
-    """Freeze the model and put fp32 adapters beside its linear layers.
-
-    `head` names modules that are new (a classifier): they are trained whole and saved
-    with the adapters.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    lora = options.lora
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        modules_to_save=head or None,
-        revision=options.revision,
-    )
-    adapted = get_peft_model(model, config)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:  # a new head too: updates are smaller than bf16 can hold
-            parameter.data = parameter.data.float()
-    return adapted
+def base_options(options: ModelConfig, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """How the model that is trained is loaded: in `dtype`."""
+    return {"dtype": dtype}
 
 
-def load_weights(auto_class: Any, path: Path, **options: Any) -> Any:
+def load_weights(
+    auto_class: Any, path: Path, device: torch.device, dtype: torch.dtype, **options: Any
+) -> Any:
     """Load adapters on top of their base model, or a folder into which they were merged."""
-    from peft import PeftModel
+    from .pretrained import load_whole
 
-    from .pretrained import load, load_whole
-
-    if not (path / ADAPTER_CONFIG).is_file():
-        return load_whole(auto_class, path, **options)
-    adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
-    # a head of another size in the base is replaced by the one saved with the adapters
-    options["ignore_mismatched_sizes"] = True
-    base = load(auto_class, name, revision=revision, **options)
-    return PeftModel.from_pretrained(base, str(path))
-
-
-def save_weights(model: Any, path: Path) -> None:
-    """Write the adapters, or a merged model, to the folder `path`."""
-    if hasattr(model, "merge_and_unload"):
-        # left to itself PEFT asks the hub whether the vocabulary has grown
-        model.save_pretrained(path, save_embedding_layers=False)
-    else:
-        model.save_pretrained(path)
-    # PEFT adds an empty model card full of "[More Information Needed]"
-    (path / "README.md").unlink(missing_ok=True)
-
-
-def merged(model: Any) -> Any:
-    """The model with its adapters folded into the weights; a plain model as it is."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if not has_adapters(path):
+        return load_whole(auto_class, path, dtype=dtype, **options)
+    return attach(load_base_of(auto_class, path, dtype=dtype, **options), path)

@@ -5,16 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from .chunked_loss import check_head, chunked_loss
 from .config import SCRATCH, Config
-from .data import IGNORE, Dataset, end_of_turn
+from .data import Dataset
 from .errors import UserError
-from .pretrained import check_limits, load
+from .generation import next_token_loss, predictions, stop_where_answers_end
+from .pretrained import load_base
+from .processor import check_limits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "AUTO_CLASS",
+    "build_model",
+    "check",
+    "loss_and_logits",
+    "new_modules",
+    "predictions",
+]
 
 AUTO_CLASS = AutoModelForCausalLM
 LEAK_TOLERANCE = 1e-3
@@ -41,27 +52,11 @@ def build_model(
         )
         model = AutoModelForCausalLM.from_config(model_config, dtype=dtype)
     else:
-        model = load(
-            AutoModelForCausalLM,
-            config.model.name_or_path,
-            revision=config.model.revision,
-            dtype=dtype,
-        )
-    _stop_where_answers_end(model, tokenizer)
+        model = load_base(AutoModelForCausalLM, config.model, dtype)
+    model.has_chunked_loss = config.train.loss_head == "chunked"
+    stop_where_answers_end(model, tokenizer)
     check_limits(model, tokenizer, config.train.max_seq_len)
     return model
-
-
-def _stop_where_answers_end(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Add the end-of-turn token that is trained to the model's own stop tokens.
-
-    They are saved with the model, so that it stops without this project's code too.
-    """
-    configured = model.generation_config.eos_token_id
-    known = configured if isinstance(configured, list) else [configured]
-    stops = {token for token in (*known, end_of_turn(tokenizer)) if token is not None}
-    if stops:
-        model.generation_config.eos_token_id = sorted(stops)
 
 
 def new_modules(model: Any) -> list[str]:
@@ -75,43 +70,37 @@ def loss_and_logits(
     """Sum of the cross-entropy over the batch's targets (nats), and the logits (B, L, V).
 
     The caller divides by the number of targets in the whole global batch, so that the
-    gradient is the same however the batch is cut into micro-batches.
+    gradient is the same however the batch is cut into micro-batches. With train.loss_head
+    chunked, the likeliest tokens (B, L) take the logits' place.
     """
-    logits_BLV = model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-    ).logits
-    # the labels move, not the logits: those are the largest tensor of the step
-    next_labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
-    loss = F.cross_entropy(
-        logits_BLV.flatten(0, 1).float(),
-        next_labels.flatten(),
-        ignore_index=IGNORE,
-        reduction="sum",
-    )
-    return loss, logits_BLV
-
-
-def predictions(logits_BLV: torch.Tensor) -> torch.Tensor:
-    """The likeliest token at each place, (B, L): entry t is guessed from those before t.
-
-    Entry 0 is never a target.
-    """
-    return F.pad(logits_BLV[:, :-1].argmax(dim=-1), (1, 0), value=IGNORE)
+    inputs = {name: batch[name] for name in ("input_ids", "position_ids")}
+    if getattr(model, "has_chunked_loss", False):
+        return chunked_loss(model, inputs, batch["labels"])
+    logits_BLV = model(**inputs, use_cache=False).logits
+    return next_token_loss(logits_BLV, batch["labels"]), logits_BLV
 
 
 @torch.no_grad()
 def check(model: Any, config: Config, device: torch.device) -> None:
+    """Raise UserError for a model that cannot be trained in the configured way."""
+    was_training = model.training
+    model.eval()
+    vocabulary = model.get_input_embeddings().num_embeddings
+    probe = torch.arange(2 * 8, device=device).mul(7).remainder(vocabulary)
+    if config.train.packing:
+        _check_packing(model, probe)
+    if config.train.loss_head == "chunked":
+        check_head(model, {"input_ids": probe[None]})
+    model.train(was_training)
+
+
+def _check_packing(model: Any, probe: torch.Tensor) -> None:
     """Refuse packing for a model whose attention crosses from one document to the next.
 
     Compares the second of two packed documents with the same document alone.
     """
-    if not config.train.packing:
-        return
-    was_training = model.training
-    model.eval()
-    vocabulary = model.get_input_embeddings().num_embeddings
-    first, second = torch.arange(2 * 8, device=device).mul(7).remainder(vocabulary).split(8)
-    positions = torch.arange(8, device=device)
+    first, second = probe.split(8)
+    positions = torch.arange(8, device=probe.device)
     # two rows, as in training: some attention kernels see the borders only in a batch of one
     packed = model(
         input_ids=torch.cat([first, second]).expand(2, -1),
@@ -119,7 +108,6 @@ def check(model: Any, config: Config, device: torch.device) -> None:
         use_cache=False,
     ).logits[0, 8:]
     alone = model(input_ids=second[None], position_ids=positions[None], use_cache=False).logits[0]
-    model.train(was_training)
     scale = alone.float().abs().max().clamp(min=1.0)
     tolerance = LEAK_TOLERANCE if alone.dtype == torch.float32 else 0.05
     if ((packed.float() - alone.float()).abs().max() / scale).item() > tolerance:

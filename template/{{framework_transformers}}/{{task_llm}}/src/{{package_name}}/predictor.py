@@ -4,42 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 import torch
 from jinja2 import TemplateError
 from transformers import GenerationConfig
 
-from .data import end_of_turn
 from .errors import UserError
+from .generation import Output, generation_options, has_bf16, output, stop_ids
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
 
 BATCH_SIZE = 8
-COLDEST = 1e-3  # below this temperature the division overflows, and the likeliest token is certain
+# what the smoke test and the export compare two copies of a model on
+PROBES = ["A short text.", "Another one, somewhat longer than the first, with 2 numbers: 17 and 4."]
+PROBE_OPTIONS = {"max_new_tokens": 8}
 
 Input = str | Sequence[dict[str, str]]
-
-
-class Output(TypedDict):
-    """The answer, why it ended (`stop` or `length`), and the tokens it took."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 class Predictor:
     """A language model ready to use. Not safe to call from two threads at once."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, version: str) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
+    def __init__(self, model: Any, processor: Any, name: str, version: str) -> None:
+        self.model, self.tokenizer = model.eval(), processor
         self.name, self.version = name, version
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.stop_ids = self._stop_ids()
+        self.stop_ids = stop_ids(self.model, self.tokenizer)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
@@ -48,10 +41,10 @@ class Predictor:
 
         folder, target = Path(path), pick_device(device)
         # half the memory where it is native; a CPU computes best in fp32
-        dtype = torch.bfloat16 if _has_bf16(target) else torch.float32
-        model = load_trained(AUTO_CLASS, folder, dtype=dtype)
+        dtype = torch.bfloat16 if has_bf16(target) else torch.float32
+        model = load_trained(AUTO_CLASS, folder, target, dtype=dtype)
         tokenizer = load(AutoTokenizer, str(folder))
-        return cls(model.to(target), tokenizer, *identity(folder))
+        return cls(model, tokenizer, *identity(folder))
 
     @torch.inference_mode()
     def predict(
@@ -76,13 +69,8 @@ class Predictor:
                     f"that exceeds the model's {positions} positions: shorten one of them"
                 )
         torch.manual_seed(seed)
-        options = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=temperature >= COLDEST,
-            temperature=temperature if temperature >= COLDEST else None,
-            repetition_penalty=1.0,  # or the model's own default would count at temperature 0
-            eos_token_id=self.stop_ids,
-            pad_token_id=self.tokenizer.pad_token_id,
+        options = generation_options(
+            self.stop_ids, self.tokenizer.pad_token_id, max_new_tokens, temperature
         )
         order = sorted(range(len(prompts)), key=lengths.__getitem__)
         outputs: dict[int, Output] = {}
@@ -91,7 +79,7 @@ class Predictor:
             for i, ids in zip(
                 indices, self._generate([prompts[i] for i in indices], options), strict=True
             ):
-                outputs[i] = self._output(ids, lengths[i])
+                outputs[i] = output(ids, self.stop_ids, self.tokenizer, lengths[i])
         return [outputs[i] for i in range(len(inputs))]
 
     def logits(self, texts: Sequence[str]) -> torch.Tensor:
@@ -133,24 +121,3 @@ class Predictor:
             generation_config=options,
         )
         return generated[:, batch["input_ids"].shape[1] :].tolist()
-
-    def _output(self, ids: list[int], prompt_tokens: int) -> Output:
-        end = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
-        answer = ids if end is None else ids[:end]
-        return {
-            "text": self.tokenizer.decode(answer, skip_special_tokens=True),
-            "finish_reason": "length" if end is None else "stop",
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": len(answer),
-        }
-
-    def _stop_ids(self) -> list[int]:
-        """End tokens of the tokenizer, the chat template and the model; all may differ."""
-        ids = {self.tokenizer.eos_token_id, end_of_turn(self.tokenizer)}
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
-        ids.update(configured if isinstance(configured, list) else [configured])
-        return sorted(token for token in ids if token is not None)
-
-
-def _has_bf16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

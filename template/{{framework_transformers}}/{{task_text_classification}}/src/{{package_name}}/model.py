@@ -1,34 +1,37 @@
-"""The classifier: how it is built, and its loss."""
+"""The text classifier: how it is built."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification, ModernBertConfig
 
+from .classifier import check, class_names, loss_and_logits, new_modules, predictions
 from .config import SCRATCH, Config
 from .data import Dataset
-from .pretrained import check_limits, load
+from .pretrained import load_base
+from .processor import check_limits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+__all__ = [
+    "AUTO_CLASS",
+    "build_model",
+    "check",
+    "loss_and_logits",
+    "new_modules",
+    "predictions",
+]
+
 AUTO_CLASS = AutoModelForSequenceClassification
-# heads that a pretrained encoder does not have; adapters train them whole
-HEAD_NAMES = ("classifier", "score", "pre_classifier", "classification_head", "head")
 
 
 def build_model(
     config: Config, tokenizer: PreTrainedTokenizerBase, data: Dataset, dtype: torch.dtype
 ) -> PreTrainedModel:
     """A pretrained encoder with a new head, or for `scratch` a small ModernBERT."""
-    classes: dict[str, Any] = {
-        "num_labels": len(data.labels),
-        "id2label": dict(enumerate(data.labels)),
-        "label2id": {label: i for i, label in enumerate(data.labels)},
-    }
     if config.model.name_or_path == SCRATCH:
         size = config.model.scratch
         model_config = ModernBertConfig(
@@ -45,49 +48,19 @@ def build_model(
             cls_token_id=None,
             sep_token_id=None,
             problem_type="single_label_classification",
-            **classes,
+            **class_names(data),
         )
         model = AutoModelForSequenceClassification.from_config(model_config, dtype=dtype)
     else:
-        model = load(
+        model = load_base(
             AutoModelForSequenceClassification,
-            config.model.name_or_path,
-            revision=config.model.revision,
-            dtype=dtype,
+            config.model,
+            dtype,
             ignore_mismatched_sizes=True,  # a checkpoint with another number of classes
-            **classes,
+            **class_names(data),
         )
     if model.config.pad_token_id is None:
         # decoders find the last token of a padded row by it
         model.config.pad_token_id = tokenizer.pad_token_id
     check_limits(model, tokenizer, config.train.max_seq_len)
     return model
-
-
-def new_modules(model: Any) -> list[str]:
-    """Names of the freshly initialised modules, trained whole beside adapters."""
-    return [name for name, _ in model.named_children() if name in HEAD_NAMES]
-
-
-def loss_and_logits(
-    model: Any, batch: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the cross-entropy over the batch (nats), and the logits (B, classes).
-
-    The caller divides by the number of samples in the whole global batch, so that the
-    gradient is the same however the batch is cut into micro-batches.
-    """
-    logits_BC = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-    ).logits.float()
-    loss = F.cross_entropy(logits_BC, batch["labels"], reduction="sum")
-    return loss, logits_BC
-
-
-def predictions(logits_BC: torch.Tensor) -> torch.Tensor:
-    """The likeliest class ids, (B,)."""
-    return logits_BC.argmax(dim=-1)
-
-
-def check(model: Any, config: Config, device: torch.device) -> None:
-    """Nothing beside the configuration can be wrong with a classifier."""

@@ -1,0 +1,150 @@
+"""Conversations: checked, rendered by the model's chat template, and which tokens are answers.
+
+A renderer is a tokenizer, or a processor that holds one: whatever has the chat template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from jinja2 import TemplateError
+
+from .errors import DataError
+from .rows import Row
+
+IGNORE = -100  # label of a token that does not count in the loss
+
+Message = dict[str, Any]
+Content = TypeVar("Content")
+
+
+def read_text(row: Row, name: str, value: Any) -> str:
+    """A text that is not empty. Raises DataError naming file, line and column."""
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{row.where}: `{name}` is empty or no text; mend or drop the row")
+    return value
+
+
+def read_conversation(
+    row: Row, messages: Any, read_content: Callable[[str, Any], Content]
+) -> tuple[tuple[str, Content], ...]:
+    """Checked turns of (role, content): user and assistant in turns, the assistant last.
+
+    `read_content` gets the start of a message, such as "file:3: message 2", and the content.
+    Raises DataError naming file, line and message.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"{row.where}: `messages` must be a list of {{role, content}} objects")
+    turns: list[tuple[str, Content]] = []
+    for position, message in enumerate(messages, start=1):
+        where = f"{row.where}: message {position}"
+        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+            raise DataError(f"{where} needs `role` and `content`")
+        role = message["role"]
+        if not isinstance(role, str) or role not in {"system", "user", "assistant"}:
+            raise DataError(f"{where} has a role other than system, user, assistant")
+        content = read_content(where, message["content"])
+        if role == "system" and position > 1:
+            raise DataError(f"{where} is a system message; it must be first")
+        if turns and turns[-1][0] == role:
+            raise DataError(
+                f"{row.where}: messages {position - 1} and {position} are both from `{role}`; "
+                "user and assistant must take turns"
+            )
+        turns.append((role, content))
+    if turns[0][0] == "assistant":
+        raise DataError(f"{row.where}: starts with the assistant; begin with system or user")
+    if turns[-1][0] != "assistant":
+        raise DataError(f"{row.where}: ends without an assistant message, so nothing can be learnt")
+    return tuple(turns)
+
+
+def tokenizer_in(renderer: Any) -> Any:
+    """The tokenizer of a processor; a tokenizer as it is."""
+    return getattr(renderer, "tokenizer", renderer)
+
+
+def encode_conversation(
+    messages: Sequence[Message], renderer: Any, row: int = 0
+) -> tuple[list[int], list[bool], list[int]]:
+    """Tokens of a conversation, which of them are the assistant's, and where its turns end.
+
+    The token that ends a turn counts as the assistant's: a model that is not taught it
+    never stops. Raises DataError when the chat template refuses the conversation or does not
+    build up turn by turn.
+    """
+    tokenizer = tokenizer_in(renderer)
+    text, spans = _render_answers(messages, renderer, row)
+    if not spans or spans[-1][1] < len(text.rstrip()):
+        raise DataError(
+            f"row {row}: this tokenizer's chat template does not render turn by turn, "
+            "so the answer cannot be told from the prompt; use another tokenizer or template"
+        )
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    tokens = list(encoded["input_ids"])
+    starts = np.asarray([start for start, _ in encoded["offset_mapping"]])
+    trained = np.zeros(len(tokens), dtype=bool)
+    turn_ends: list[int] = []
+    for start, end in spans:
+        trained |= (starts >= start) & (starts < end)
+        turn_ends.append(int(np.searchsorted(starts, end)))
+    stop_ids = set(tokenizer.all_special_ids)
+    if tokens[turn_ends[-1] - 1] not in stop_ids and tokenizer.eos_token_id is not None:
+        # a template without an end-of-turn token: end the conversation explicitly
+        tokens = [*tokens[: turn_ends[-1]], int(tokenizer.eos_token_id)]
+        trained = np.append(trained[: turn_ends[-1]], True)
+        turn_ends[-1] += 1
+    return tokens, trained.tolist(), turn_ends
+
+
+def end_of_turn(renderer: Any) -> int | None:
+    """The special token that answers end with in training; it need not be the tokenizer's end."""
+    probe: list[Message] = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ]
+    if tokenizer_in(renderer) is not renderer:  # processors' templates want a list of parts
+        for message in probe:
+            message["content"] = [{"type": "text", "text": message["content"]}]
+    try:
+        tokens, _, turn_ends = encode_conversation(probe, renderer)
+    except DataError:
+        return None
+    last = tokens[turn_ends[-1] - 1]
+    return last if last in tokenizer_in(renderer).all_special_ids else None
+
+
+def render(renderer: Any, messages: Sequence[Message], generate: bool) -> str:
+    """The conversation as text, with `generate` up to where the assistant begins to write."""
+    if renderer.chat_template:
+        return str(
+            renderer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=generate
+            )
+        )
+    # a base model's tokenizer: the prompt, a line break, the answer
+    text = "".join(message["content"] + "\n" for message in messages)
+    return text if generate else text.removesuffix("\n")
+
+
+def _render_answers(
+    messages: Sequence[Message], renderer: Any, row: int
+) -> tuple[str, list[tuple[int, int]]]:
+    """The conversation as text, and where in it the assistant's turns start and end."""
+    spans: list[tuple[int, int]] = []
+    try:
+        text = render(renderer, messages, generate=False)
+        for i, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = render(renderer, messages[:i], generate=True)
+                after = render(renderer, messages[: i + 1], generate=False)
+                if text.startswith(before) and text.startswith(after.rstrip()):
+                    spans.append((len(before), len(after.rstrip())))
+    except TemplateError as error:  # templates refuse roles and orders they do not know
+        raise DataError(
+            f"row {row}: the chat template of this tokenizer refuses the conversation "
+            f"({error}); mend or drop the row"
+        ) from None
+    return text, spans

@@ -1,0 +1,70 @@
+"""Images: read from any of the usual files, upright and as RGB, with guards."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+KIND = "image"  # in messages
+SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Pillow can read many more, some of them by other programs; these are what images come in
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 100_000_000  # 0.3 GB as RGB; a small file may claim any size
+
+
+def check_image(file: BinaryIO) -> tuple[int, int]:
+    """Read the header; return width and height in pixels as they are shown.
+
+    Raises ValueError saying what is wrong with the file.
+    """
+    with open_image(file) as image:
+        # of a PNG whose header has no EXIF data, Pillow would decode all to look behind it
+        known = image.format != "PNG" or "exif" in image.info
+        try:
+            turned = known and image.getexif().get(0x0112) in (5, 6, 7, 8)  # on its side
+        except Exception as error:
+            raise ValueError(f"is no whole image ({error})") from None
+        return (image.height, image.width) if turned else image.size
+
+
+def decode_image(file: BinaryIO) -> np.ndarray:
+    """The image upright, as RGB: (H, W, 3), uint8; of an animation the first picture.
+
+    Raises ValueError saying what is wrong with the file.
+    """
+    with open_image(file) as image:
+        try:
+            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+        except Exception as error:  # a damaged file: decoders raise whatever they stumble over
+            raise ValueError(f"is no whole image ({error})") from None
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Read the header alone. Raises ValueError saying what is wrong with the file."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(f"has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"is no image of a kind that is read ({', '.join(FORMATS)})") from None
+    except Exception as error:
+        raise ValueError(f"is no whole image ({error})") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"has more than {MAX_PIXELS // 10**6} megapixels; scale it down")
+    if image.mode == "F":
+        raise ValueError("has fractions for pixels; save it with 8 bits a colour")
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB of 8 bits: 16 bits are scaled down, what is transparent becomes white."""
+    if image.mode.startswith("I"):  # a plain conversion would cut off at 255
+        return Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,77 @@
+"""What the service takes and gives for this task: an image and a question in, text out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# The length also makes pydantic refuse text with lone surrogates, which no tokenizer takes.
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Message(BaseModel):
+    """One message of a chat."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class Input(BaseModel):
+    """An image, and a question or a chat about it; the first user message shows the image."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Text = Field(description="the file in base64, or a data URL")
+    text: Text | None = None
+    messages: list[Message] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Self:
+        if (self.text is None) == (self.messages is None):
+            raise ValueError("give either `text` or `messages`")
+        return self
+
+
+class Options(BaseModel):
+    """How the text is generated; the same for all inputs of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0, description="0: the likeliest token")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class Output(BaseModel):
+    """What the model wrote; `finish_reason` is `length` where max_new_tokens cut it off."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+# a digit of 8 by 8 pixels in black and white, as a BMP file
+_IMAGE = (
+    "Qk1eAAAAAAAAAD4AAAAoAAAACAAAAAgAAAABAAEAAAAAACAAAADEDgAAxA4AAAIAAAACAAAAAAAAAP///wAcAAAA"
+    "PAAAADgAAAA4AAAAOAAAADgAAAAgAAAAGAAAAA=="
+)
+EXAMPLE_INPUTS: list[Any] = [
+    {"image": _IMAGE, "text": "What is in the image?"},
+    {"image": _IMAGE, "messages": [{"role": "user", "content": "Which digit is it?"}]},
+]
+EXAMPLE_OPTIONS: dict[str, Any] = {"max_new_tokens": 16}
+EXAMPLE_OUTPUTS: list[Any] = [
+    {"text": "A digit.", "finish_reason": "stop", "prompt_tokens": 31, "completion_tokens": 4},
+    {"text": "A 1.", "finish_reason": "stop", "prompt_tokens": 30, "completion_tokens": 4},
+]
+WARM_UP_OPTIONS: dict[str, Any] = {"max_new_tokens": 2}
+
+
+def characters(item: Input) -> int:
+    """Length of one input, its image in base64."""
+    asked = item.text or "".join(message.content for message in item.messages or [])
+    return len(item.image) + len(asked)

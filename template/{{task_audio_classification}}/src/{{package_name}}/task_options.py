@@ -1,0 +1,64 @@
+"""The configuration keys that only an audio-classification project has."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from .settings import Section
+
+MAX_SECONDS = 10.0
+
+
+class ScratchOptions(Section):
+    """A small audio spectrogram transformer (AST) with random weights, at 16 kHz."""
+
+    hidden_size: PositiveInt = 128
+    """Width; a multiple of num_heads."""
+    num_layers: PositiveInt = 2
+    """Transformer blocks."""
+    num_heads: PositiveInt = 4
+    """Attention heads."""
+    num_mel_bins: int = Field(default=64, ge=16, le=128)
+    """Bands of the mel spectrogram, which has a step every 10 ms."""
+    patch_size: int = Field(default=16, ge=2, le=16)
+    """Bands and steps of the pieces of the spectrogram that the model sees as tokens."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            nearest = max(1, round(self.hidden_size / self.num_heads)) * self.num_heads
+            raise ValueError(
+                f"model.scratch.hidden_size ({self.hidden_size}) must be a multiple of "
+                f"model.scratch.num_heads ({self.num_heads}); the nearest is {nearest}"
+            )
+        return self
+
+
+class TaskDataOptions(Section):
+    """Keys of the section `data`."""
+
+    media_column: str = "audio"
+    """Column of a table that holds the recording: a path, or its bytes."""
+    label_column: str = "label"
+    """Column of a table that holds the class name."""
+    max_seconds: float = Field(default=MAX_SECONDS, ge=0.5, le=60.0)
+    """Seconds of each recording that the model hears: of a longer one a part, a shorter one
+    again and again. Time and memory grow with it."""
+
+
+class TaskTrainOptions(Section):
+    """Keys of the section `train`."""
+
+    freeze_feature_encoder: bool = True
+    """The convolutions at the start of a pretrained wav2vec2, HuBERT or WavLM stay as they are."""
+    random_crop: bool = True
+    """Training hears a random part of a recording that is longer than data.max_seconds;
+    evaluation hears its middle."""
+    time_shift: float = Field(default=0.1, ge=0.0, le=0.5)
+    """Training hears other recordings up to this share of data.max_seconds earlier or later."""
+    gain_db: float = Field(default=6.0, ge=0.0, le=40.0)
+    """Training hears each recording up to this much louder or quieter."""
+    min_snr_db: float | None = Field(default=20.0, ge=0.0, le=100.0)
+    """Training hears noise, at least this far below the recording; when null, none."""

@@ -1,0 +1,57 @@
+"""Each scenario's project is made with the defaults, passes the doctor, and trains one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import helpers
+from projects import Installed, tool_environment
+from scenarios import SCENARIOS, Scenario
+
+pytestmark = pytest.mark.run
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One .venv with all that any project pins; each has had its own in the other files."""
+    project = helpers.copy_project(tmp_path_factory.mktemp("all") / "project")
+    shutil.copy2(helpers.ROOT / "locks" / "transformers.txt", project / "requirements.txt")
+    subprocess.run(
+        [sys.executable, "scripts/setup_env.py"],
+        cwd=project,
+        env={**os.environ, **tool_environment()},
+        check=True,
+        timeout=600,
+    )
+    return project / ".venv"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_it_renders_passes_the_doctor_and_smokes(
+    scenario: Scenario, environment: Path, tmp_path: Path, with_gpus: Callable[..., None]
+) -> None:
+    if scenario.gpus:
+        with_gpus(*scenario.gpus)
+    else:
+        with_gpus()
+    answers = {"gpu": None, **scenario.given}
+    root = helpers.copy_project(tmp_path / "project", **answers)
+    stored = yaml.safe_load((root / ".copier-answers.yml").read_text("utf-8"))
+    expected = {key: value for key, value in scenario.expected.items() if key in stored}
+    assert {key: stored[key] for key in expected} == expected
+
+    (root / ".venv").symlink_to(environment)
+    project = Installed(root, stored["task"])
+    findings = json.loads(project.run(project.python, "scripts/doctor.py", "--json"))
+    assert findings["ok"], findings
+    said = project.run("make", "smoke")
+    assert "smoke test passed" in said
