@@ -40,6 +40,13 @@ SIMULATED = {
     "llama3.1-8b": "meta-llama/Llama-3.1-8B",
 }
 
+HELD_OUT = """## Held-out cases
+
+Other models, sizes and settings than the formulas were checked with, simulated by
+`benchmarks/simulate.py`. The two rows of wav2vec2-xls-r are no longer held out: they were 2.1 and
+3.3 % too low and led to a correction. The tower of Qwen2.5-VL, frozen there, did not run: its
+image is text."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -81,9 +88,7 @@ def main() -> None:
         "## Simulation of the real modules",
         summary(simulated),
         table(simulated),
-        "## Held-out cases\n\nOther models, sizes and settings than the formulas were checked "
-        "with, simulated by `benchmarks/simulate.py`. The tower of Qwen2.5-VL, frozen there, did "
-        "not run: its image is text.",
+        HELD_OUT,
         summary(held_out),
         table(held_out),
     ]
@@ -261,19 +266,20 @@ class UnbuildableError(Exception):
 
 def build(name: str, shape: Any) -> tuple[int, float]:
     """Parameters of the model that transformers builds, and accelerate's GiB for Adam."""
-    if shape.kind == "vision_language":
+    if shape.kind == "vision_language" and name not in GIVEN:
         raise UnbuildableError("two models in one: its test is in the generated project")
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
     accelerate: Any = importlib.import_module("accelerate.utils")
 
     tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = transformers.AutoConfig.for_model(**as_config(shape), **tokens)
+    config = transformers.AutoConfig.for_model(**(GIVEN.get(name) or as_config(shape)), **tokens)
     auto = {
         "decoder": transformers.AutoModelForCausalLM,
         "encoder": transformers.AutoModelForSequenceClassification,
         "vision": transformers.AutoModelForImageClassification,
         "audio": transformers.AutoModelForAudioClassification,
+        "vision_language": transformers.AutoModelForImageTextToText,
     }[shape.kind]
     with torch.device("meta"):
         model = auto.from_config(config, dtype=torch.float32)

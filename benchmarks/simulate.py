@@ -4,9 +4,12 @@ uv run --with torch --with transformers --with peft benchmarks/simulate.py [--on
 
 Builds each model of `CASES` with transformers (and PEFT's adapters) on fake CUDA tensors, runs
 forward and backward pass, and adds up the storages that are alive: what PyTorch's allocator
-would give out, but for the workspace of cuBLAS. Takes no GPU; it takes g++ for fake_cuda.cpp. The
-estimate was not fitted to these cases; memory.py sets it beside data/held_out.csv.
+would give out, but for the workspace of cuBLAS. Takes no GPU, but a CPU build of torch and g++
+for fake_cuda.cpp. memory.py sets the estimate beside data/held_out.csv.
 """
+
+# mypy: disable-error-code="import-not-found, misc"
+# (torch, transformers and peft are no part of the environment that checks this repository)
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from memory import DATA, HERE, shape_of
 Values = dict[str, Any]
 FIELDS = (
     "model", "strategy", "precision", "micro_batch_size", "max_seq_len", "accumulation",
-    "activation_checkpointing", "lora_rank", "lora_targets", "padded",
+    "activation_checkpointing", "lora_rank", "lora_targets",
 )  # fmt: skip
 
 
@@ -49,7 +52,6 @@ class Case:
     activation_checkpointing: bool = False
     lora_rank: int = 16
     lora_targets: str = ""
-    padded: bool = False
 
 
 CASES = [
@@ -335,11 +337,13 @@ def _pretend_a_gpu() -> None:
     torch.nn.functional.scaled_dot_product_attention = attention
     transformers.PreTrainedModel.init_weights = lambda model: model.tie_weights()
     transformers.logging.set_verbosity_error()
+    # questions that tensors without data cannot answer: are texts packed, which tokens are images
+    import transformers.masking_utils as masks
     import transformers.models.llava.modeling_llava as llava
 
-    # which tokens are the image's is no question that tensors without data can answer
-    llava.LlavaModel.get_placeholder_mask = lambda _, ids, embeddings, __: (
-        (ids == 0).unsqueeze(-1).expand_as(embeddings)
+    masks.find_packed_sequence_indices = lambda _: None
+    llava.LlavaModel.get_placeholder_mask = lambda _, input_ids, inputs_embeds, **__: (
+        (input_ids == 0).unsqueeze(-1).expand_as(inputs_embeds)
     )
 
 

@@ -1,6 +1,6 @@
 """Measure the template beside what one would use instead; print tables and write results/.
 
-python benchmarks/template.py [--repeats 5] [--steps 20] [--suite] [--only render imports training]
+python benchmarks/template.py [--repeats 5] [--steps 20] [--suite] [--only render advice imports training]
 
 Everything of one table is measured in turns in one run, so the ratios hold where the seconds,
 which are those of this machine at this hour, do not. Projects and environments are made once in
@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from timing import Work, command, machine, table, take_turns
 
@@ -32,32 +33,9 @@ PROJECT = WORK / "project"
 BASELINES = WORK / "baselines"
 PACKAGE = "ticket_router"
 ANSWERS = {"project_name": "Ticket router", "gpu": "none", "author_name": "Ada", "author_email": ""}
-TABLES = ("render", "imports", "training")
-
-# Time spent in the context hook while Copier renders, printed as the last line.
-HOOK_TIMER = """
-import copier, sys, time
-from copier_template_extensions import TemplateExtensionLoader
-spent = 0.0
-def timed(function):
-    def call(*arguments, **options):
-        global spent
-        started = time.perf_counter()
-        try:
-            return function(*arguments, **options)
-        finally:
-            spent += time.perf_counter() - started
-    return call
-load = TemplateExtensionLoader._import_template_module
-def load_timed(self, path):
-    module = timed(load)(self, path)
-    hook = module.ProjectContext
-    hook.__init__, hook.hook = timed(hook.__init__), timed(hook.hook)
-    return module
-TemplateExtensionLoader._import_template_module = load_timed
-copier.run_copy(sys.argv[1], sys.argv[2], defaults=True, unsafe=True, quiet=True, overwrite=True)
-print(spent)
-"""
+Cases = Sequence[tuple[Mapping[str, Any], Sequence[str]]]
+"""Answers, and the GPUs of the machine."""
+TABLES = ("render", "advice", "imports", "training")
 
 
 def main() -> None:
@@ -72,6 +50,8 @@ def main() -> None:
     parts = []
     if "render" in options.only:
         parts.append(render(options.repeats))
+    if "advice" in options.only:
+        parts.append(advice(options.repeats))
     if {"imports", "training"} & set(options.only):
         prepare_project()
     if "imports" in options.only:
@@ -110,13 +90,14 @@ def render(repeats: int) -> str:
         template = Path(folder) / "template"
         copy_template(template)
         target = Path(folder) / "project"
-        off = {"ML_TEMPLATE_HOOKS": "off"}
+        # Copier clones, so there is never bytecode.
+        off = {"ML_TEMPLATE_HOOKS": "off", "PYTHONDONTWRITEBYTECODE": "1"}
         copy = [sys.executable, "-m", "copier", "copy", "--trust", "--defaults", "--quiet"]
 
         def hook() -> float:
             shutil.rmtree(target, ignore_errors=True)
             done = subprocess.run(
-                [sys.executable, "-c", HOOK_TIMER, str(template), str(target)],
+                [sys.executable, HERE / "hook_time.py", template, target],
                 env={**os.environ, **off},
                 capture_output=True,
                 text=True,
@@ -133,11 +114,52 @@ def render(repeats: int) -> str:
             {
                 "copier copy, default answers, hooks off": whole,
                 "of it: starting Copier": nothing,
-                "of it: the context hook, all calls": hook,
+                "of it: the context hook and its advice (processor time)": hook,
             },
             repeats,
         )
     return table("Rendering", series)
+
+
+def advice(repeats: int) -> str:
+    """All advice for one set of answers, as a question asks it: the slowest of many sets."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    from advising import OFFERED, advise, estimate, recommended
+    from scenarios import SCENARIOS
+
+    def seconds(answers: Mapping[str, Any], gpus: Sequence[str] = ()) -> float:
+        started = time.process_time()
+        given = advise(detected=lambda: gpus, **answers)
+        for name in dir(given):
+            if not name.startswith("_"):
+                value = getattr(given, name)
+                if callable(value):
+                    choices = "parallelism" if name.startswith("parallelism") else "strategy"
+                    for choice in OFFERED[choices]:
+                        value(choice)
+        return time.process_time() - started
+
+    hardware = [
+        {"task": task, "gpu": gpu, "gpu_count": count, "budget_usd": budget, "base_model": model}
+        for task, models in recommended().items()
+        for gpu in ("none", *estimate().gpus())
+        for count in ((1, 2, 8) if gpu != "none" else (1,))
+        for budget in (0, 100)
+        for model in (models[-1], "")
+    ]
+    cases: dict[str, Cases] = {
+        f"the slowest of {len(SCENARIOS)} scenarios": [(s.given, s.gpus) for s in SCENARIOS],
+        f"the slowest of {len(hardware)} tasks, GPUs, numbers, budgets": [
+            (answers, ()) for answers in hardware
+        ],
+    }
+
+    def slowest(sets: Cases) -> float:
+        first = sorted(sets, key=lambda one: seconds(*one))
+        return max(min(seconds(*one) for _ in range(5)) for one in first[-10:])
+
+    series = take_turns({name: partial(slowest, sets) for name, sets in cases.items()}, repeats)
+    return table("All advice for a set of answers (processor time)", series)
 
 
 def imports(repeats: int) -> str:

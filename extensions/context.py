@@ -22,7 +22,6 @@ of them: it answers from memory while the answers stay the same.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -118,20 +117,21 @@ class Template:
         self._environment = environment
         self._root = root
         self._questions = questions.read(root / "copier.yml")
-        self._seen: tuple[Any, ...] | None = None
+        self._seen: list[Any] = []
         self._variables: dict[str, Any] = {}
         self._found: findings.Found | None = None
         self._may_write = False
 
     def extend(self, context: MutableMapping[str, Any]) -> None:
         """Add all variables for the context's answers."""
-        get = context.get
-        seen = (get("_copier_phase"), *[get(key) for key in self._questions])
+        # Compared in each of some two thousand calls, so as short as can be.
+        phase = context.get("_copier_phase")
+        seen = [phase == "prompt", *map(context.get, self._questions)]
         if seen != self._seen:
             self._variables = self._compute(context)
             self._seen = seen
         context.update(self._variables)
-        if context.get("_copier_phase") == "render" and not self._may_write:
+        if phase == "render" and not self._may_write:
             self._refuse_conflicts(context)
             self._may_write = True
         context["asks"] = partial(self.asks, context)
@@ -232,6 +232,8 @@ class Template:
             raise UserMessageError(f"{question.key}={given}: {problem}.")
 
     def _mention_unknown(self, given: Mapping[str, Any]) -> None:
+        import difflib  # here, because without --data nothing is given
+
         for key in given:
             close = difflib.get_close_matches(key, self._questions, n=1)
             if key not in self._questions and close and not key.startswith("_"):

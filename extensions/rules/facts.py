@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,10 @@ KINDS = {
 NOMINAL_ROWS = 10_000
 NOMINAL_TOKENS = {"llm": 500, "text_classification": 128}
 NOMINAL_TEXT_BESIDE_IMAGE = 128
+# These hear sounds of any length, in frames of 400 samples every 320 at 16 kHz; a project for
+# sounds gives its model ten seconds until it is told otherwise.
+ANY_LENGTH = ("wav2vec2", "hubert")
+HEARD_TOKENS = (10 * 16_000 - 400) // 320 + 1
 EPOCHS = {"llm": 3, "multimodal": 3, "text_classification": 4}
 NEVER_PROPOSED = ("GH200",)  # its processor is an ARM, for which some packages have no wheel
 LORA_RANK, LORA_DROPOUT = 16, 0.05
@@ -76,6 +80,8 @@ class Facts:
     def __post_init__(self) -> None:
         self._shapes: dict[str, Any] = {}
         self._guessed: set[str] = set()
+        self._unread: dict[str, str] = {}
+        self._unloadable: dict[str, str] = {}
         self._memories: dict[Any, Any] = {}
         self._offers: dict[Any, Any] = {}
 
@@ -148,14 +154,38 @@ class Facts:
         presets = self.estimate.models()
         plain = re.sub(r"(?i)-(instruct|chat|base|it)$", "", model)
         if model in presets or plain in presets:
-            return presets.get(model) or presets[plain]
+            return _as_configured(presets.get(model) or presets[plain])
         if not model.startswith((".", "/", "~")):
             return self._shape_by_name(model)
         try:
             config = json.loads((Path(model).expanduser() / "config.json").read_text("utf-8"))
-            return self.estimate.shape_from_config(config)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, RuntimeError) as error:  # not there yet; ~someone; nested without end
+            if isinstance(error, RecursionError):
+                self._unloadable[model] = "is nested too deeply"
             return None
+        except ValueError:
+            self._unloadable[model] = "is not JSON in UTF-8"
+            return None
+        if not isinstance(config, dict):
+            self._unloadable[model] = "is not a JSON object"
+            return None
+        try:
+            return _as_configured(self.estimate.shape_from_config(config))
+        except self.estimate.EstimateError as error:
+            text = str(error).removeprefix("config.json: ").split(", only for")[0]
+            self._unread[model] = " ".join(text.split())[:120]
+            return None
+
+    @property
+    def unknown_size(self) -> str:
+        """That the size of the answered model is not known, and why, where a file is to blame."""
+        why = "" if self.shape is not None else self._unread.get(self.model, "")
+        return f"The size of this model is not known here{f' (config.json: {why})' if why else ''}"
+
+    @property
+    def unloadable(self) -> str:
+        """What is wrong with the answered folder's config.json that nothing can load."""
+        return "" if self.shape is not None else self._unloadable.get(self.model, "")
 
     def _shape_by_name(self, model: str) -> Any:
         """A usual shape of the size in a name such as `org/model-7B-chat`; None without one."""
@@ -262,10 +292,8 @@ class Facts:
         return memory is not None and bool(self.estimate.fits(memory, gpu or self.gpu))
 
     def can_hold(self, memory: Any) -> bool:
-        """Whether that could run if nothing were lost to fragmentation; else it is refused."""
-        if memory is None:  # nothing is known, so nothing is refused
-            return True
-        return bool(memory.peak_gib + self.estimate.CONTEXT_GIB <= self.gpu.memory_gib)
+        """Whether training would start there, by its own rule; where nothing is known it may."""
+        return memory is None or self.fits(memory)
 
     def hours(
         self, shape: Any, plan: Plan, sizes: Sizes, gpu: Any = None, count: int | None = None
@@ -295,6 +323,13 @@ class Facts:
             return None
         price = offer.usd_per_hour
         return self.estimate.Range(hours.low * price, hours.high * price)
+
+
+def _as_configured(shape: Any) -> Any:
+    """The shape with as long a sound as the project gives it."""
+    if shape.kind == "audio" and shape.family.startswith(ANY_LENGTH):
+        return replace(shape, tokens=HEARD_TOKENS)
+    return shape
 
 
 @cache

@@ -17,6 +17,7 @@ from .facts import (
     Plan,
 )
 
+MAX_GPUS = 1024  # as in scripts/estimate.py
 # What a model of a kind does, and what a task asks of one.
 ABILITIES = {
     "decoder": "writes text",
@@ -41,17 +42,22 @@ def gpu_count(facts: Facts) -> str:
     if count is None:
         return ""
     if count < 1:
-        return "choose 1 or more; to train without a GPU choose gpu none"
+        return "to train without a GPU choose gpu none; else choose 1 or more"
     if count > 1 and facts.gpu is None:
         return "without a GPU there is one process; choose 1, or name a GPU"
     if count > 1 and not facts.can_use_several:
         return "this version trains on one GPU; choose 1"
+    if count > MAX_GPUS:
+        return f"nothing is known here of more than {MAX_GPUS} GPUs; choose {MAX_GPUS} or fewer"
     return ""
 
 
 def base_model(facts: Facts) -> str:
     """Why the answered model cannot be trained for the task on the answered GPUs, or nothing."""
     shape = facts.shape
+    if facts.unloadable:
+        usual = (*facts.recommended.get(facts.task, ()), SCRATCH)[0]
+        return f"its config.json {facts.unloadable}; mend it, or choose {usual}"
     if shape is None or facts.is_guessed(facts.model):
         return ""
     kinds = KINDS.get(facts.task)
@@ -110,7 +116,7 @@ def parallelism(facts: Facts, wanted: str) -> str:
     memory = facts.memory(shape, Plan(strategy, DDP), sizes.smallest(facts, shape))
     if facts.can_hold(memory):
         return ""
-    text = f"each GPU would hold the whole model: {memory.peak_gib:.1f} GiB"
+    text = f"each GPU would hold the whole model: {facts.needed_gib(memory):.1f} GiB"
     return f"{text}, and has {facts.gpu.memory_gib:.1f}; choose fsdp"
 
 
@@ -124,7 +130,7 @@ def _smallest_need(facts: Facts, shape: Any) -> tuple[float, str]:
     for plan in strategies.plans(facts, shape, facts.gpu_count):
         memory = facts.memory(shape, plan, sizes.smallest(facts, shape))
         if memory is not None:
-            needs.append((float(memory.peak_gib), STRATEGY_LABELS[plan.strategy]))
+            needs.append((facts.needed_gib(memory), STRATEGY_LABELS[plan.strategy]))
     return min(needs)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .facts import (
+    HEARD_TOKENS,
     LORA,
     QLORA,
     SCRATCH,
@@ -18,6 +19,8 @@ from .facts import (
 )
 
 SHORTEST, LONGEST = 128, 4096
+LARGE_ENCODER, LARGE_AUDIO_ENCODER = 0.25, 0.5  # billions of parameters
+SHORTENED_TO = 256  # where nothing longer fits
 SPARE = 1.3  # rows were counted at four bytes a token, which some languages do not reach
 USUAL_LENGTH = {"llm": 1024, "multimodal": 1024}
 USUAL_LENGTH_OF_LABELLED_TEXT = 512
@@ -63,10 +66,11 @@ def usual(facts: Facts, shape: Any, micro_batch_size: int = 1, count: int | None
     return Sizes(sequence_length(facts, shape), micro_batch_size, whole, True)
 
 
-def smallest(facts: Facts, shape: Any) -> Sizes:
-    """What is refused does not even fit this."""
-    count = facts.gpu_count
-    return Sizes(min(256, sequence_length(facts, shape)), 1, count, True)
+def smallest(facts: Facts, shape: Any, count: int | None = None) -> Sizes:
+    """What is refused does not even fit this: the last of `comfortable_first`."""
+    length, whole = sequence_length(facts, shape), global_batch_size(facts, count)
+    shortest = length if getattr(shape, "tokens", 0) else min(SHORTENED_TO, length)
+    return Sizes(shortest, 1, whole, True)
 
 
 def comfortable_first(facts: Facts, shape: Any, count: int) -> Iterator[Sizes]:
@@ -81,9 +85,10 @@ def comfortable_first(facts: Facts, shape: Any, count: int) -> Iterator[Sizes]:
     for micro in micros:
         yield Sizes(length, micro, whole, True)
     shorter = length // 2
-    while shorter >= 256 and fixed == length:
+    while shorter > SHORTENED_TO and fixed == length:
         yield Sizes(shorter, 1, whole, True)
         shorter //= 2
+    yield smallest(facts, shape, count)
 
 
 def fitted(
@@ -113,7 +118,7 @@ def sizes(facts: Facts, plan: Plan) -> Recommendation:
         return Recommendation(small, "A small model of random weights leaves the GPU room.")
     one = Sizes(length, 1, whole, True)
     if shape is None:
-        return Recommendation(one, "The size of this model is not known here, so one row a pass.")
+        return Recommendation(one, f"{facts.unknown_size}, so one row a pass.")
     chosen, memory = fitted(facts, shape, plan)
     if memory is None:
         return Recommendation(
@@ -121,6 +126,8 @@ def sizes(facts: Facts, plan: Plan) -> Recommendation:
         )
     label = STRATEGY_LABELS[plan.strategy]
     a_gpu = " a GPU" if facts.gpu_count > 1 else ""
+    if getattr(shape, "tokens", 0) == HEARD_TOKENS:
+        a_gpu += " for 10 seconds of sound"
     reason = f"{label} training then needs about {facts.needed_gib(memory):.1f} GiB{a_gpu}"
     return Recommendation(
         chosen,
@@ -192,12 +199,16 @@ def learning_rate(facts: Facts, strategy: str) -> Recommendation:
         if billions > 30:
             return Recommendation("1e-4", f"Adapters of a large model ({size(shape)}).")
         return Recommendation("2e-4", "Adapters start at zero and take ten times a full rate.")
-    if facts.task in ("llm", "multimodal"):
+    if facts.task in ("llm", "multimodal") or getattr(shape, "kind", "") == "decoder":
         if billions >= 3:
             return Recommendation("1e-5", f"Every weight of a large model ({size(shape)}) moves.")
         return Recommendation("2e-5", "Every weight of a language model moves a little.")
     if facts.task == "audio_classification":
+        if billions > LARGE_AUDIO_ENCODER:
+            return Recommendation("1e-5", f"A large audio encoder ({size(shape)}) moves little.")
         return Recommendation("3e-5", "Every weight of an audio encoder moves a little.")
+    if shape is not None and billions > LARGE_ENCODER:
+        return Recommendation("2e-5", f"A large encoder ({size(shape)}) may diverge at 5e-5.")
     return Recommendation("5e-5", "Every weight of an encoder moves, its new head from random.")
 
 

@@ -131,9 +131,7 @@ def strategy(facts: Facts) -> Recommendation:
         )
     shape = facts.shape
     if shape is None:
-        return Recommendation(
-            LORA, "The size of this model is not known here, and LoRA trains in little memory."
-        )
+        return Recommendation(LORA, f"{facts.unknown_size}, and LoRA trains in little memory.")
     if facts.gpu is None:
         return _on_cpu(facts, shape)
     chosen = plan(facts)
@@ -263,9 +261,7 @@ def parallelism(facts: Facts, chosen: str = "") -> Recommendation:
         return Recommendation(SINGLE, "This version trains on one GPU.")
     shape = facts.shape
     if shape is None:
-        return Recommendation(
-            options[0], "The size of this model is not known here; ddp is the simplest."
-        )
+        return Recommendation(options[0], f"{facts.unknown_size}; {options[0]} is the simplest.")
     needs = {value: memory(facts, shape, Plan(way, value)) for value in options}
     known = {value: facts.needed_gib(found) for value, found in needs.items() if found}
     fitting = [value for value in options if facts.fits(needs[value])]

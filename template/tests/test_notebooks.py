@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def code_cells(path: Path) -> list[dict[str, Any]]:
@@ -24,6 +25,7 @@ def project(make_config: Callable[[], Any], tiny_run: Path, tmp_path: Path) -> P
     """A folder with what the notebooks read: a configuration with its data, and one run."""
     for part in ("configs", "notebooks"):
         (tmp_path / part).mkdir()
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
     make_config().write_yaml(tmp_path / "configs" / "train.yaml")
     shutil.copytree(tiny_run.parent, tmp_path / "models" / "tiny-run")
     return tmp_path

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from copier_template_extensions import TemplateExtensionLoader
 from jinja2 import Environment
 
 import helpers
@@ -17,8 +18,10 @@ from extensions import context as context_module
 
 pytestmark = pytest.mark.unit
 
-# Twice the goal of 50 ms, which benchmarks measure: here other tests run beside.
-MAX_HOOK_SECONDS = 0.100
+HOOK_TIME = helpers.ROOT / "benchmarks" / "hook_time.py"
+# Of the processor time of a generation, Copier's own included. Seconds are for the benchmarks, on
+# an idle machine: here other tests run beside, which makes both longer.
+MAX_HOOK_SHARE = 0.16
 
 
 def test_the_hook_works_without_any_answer() -> None:
@@ -110,37 +113,22 @@ def test_a_new_module_name_a_load(tmp_path: Path) -> None:
     assert modules[0].pins.Pin.__module__ != modules[1].pins.Pin.__module__
 
 
-def test_the_hook_takes_no_more_than_its_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Loading it and all its calls in one generation of the real template."""
-    spent: list[float] = []
-
-    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            started = time.process_time()
-            try:
-                return function(*arguments, **options)
-            finally:
-                spent.append(time.process_time() - started)
-
-        return call
-
-    def load_timed(self: TemplateExtensionLoader, path: str) -> Any:
-        module = timed(load)(self, path)
-        hook = module.ProjectContext
-        hook.__init__, hook.hook = timed(hook.__init__), timed(hook.hook)
-        return module
-
-    load = TemplateExtensionLoader._import_template_module
-    monkeypatch.setattr(TemplateExtensionLoader, "_import_template_module", load_timed)
-    totals = []
+def test_the_hook_takes_no_more_than_its_share(tmp_path: Path) -> None:
+    """Loading it, without bytecode as in a clone, all its calls, and the advice that is read."""
+    template = tmp_path / "template"
+    helpers.copy_working_tree(template)
+    shares = []
     for attempt in range(3):
-        spent.clear()
-        helpers.copy_project(tmp_path / str(attempt))
-        totals.append(sum(spent))
-    assert len(spent) > 100
-    assert min(totals) <= MAX_HOOK_SECONDS, f"{min(totals) * 1000:.0f} ms in {len(spent)} calls"
+        done = subprocess.run(
+            [sys.executable, HOOK_TIME, template, tmp_path / str(attempt)],
+            env={**os.environ, "ML_TEMPLATE_HOOKS": "off"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        whole, hook = map(float, done.stdout.split()[-2:])
+        shares.append(hook / whole)
+    assert 0.01 < min(shares) <= MAX_HOOK_SHARE, shares
 
 
 def test_generation_is_quick(tmp_path: Path) -> None:

@@ -357,6 +357,8 @@ def test_a_price_of_ones_own_replaces_the_tables(tmp_path: Path) -> None:
         (HEADER + "modal,H100,H100,1,,,2026-11-01\n", "line 2: column usd_per_hour is empty"),
         (HEADER + "modal,H100,H100,1,1.5,,\n", "line 2: column as_of is empty"),
         (HEADER + "modal,H100,H100,1,1.5,,May\n", "line 2: column as_of is 'May'"),
+        (HEADER + "modal,H100,H100,1,1.5,,2026-W05-1\n", "column as_of is '2026-W05-1'"),
+        (HEADER + "modal,H100,H100,1,1.5,,2999-01-01\n", "2999-01-01, which is to come"),
         (HEADER + "modal,H100,H100,1,cheap,,2026-11-01\n", "column usd_per_hour is 'cheap'"),
         (HEADER + "modal,H100,H100,1,-2,,2026-11-01\n", "column usd_per_hour is '-2'"),
         (HEADER + "modal,H100,H100,1,nan,,2026-11-01\n", "column usd_per_hour is 'nan'"),
@@ -384,6 +386,11 @@ def test_a_price_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         estimate.prices("L4", file)
     with pytest.raises(estimate.EstimateError, match="No such file"):
         estimate.prices("L4", tmp_path / "none.csv")
+
+
+def test_a_name_that_several_gpus_begin_with_suggests_those() -> None:
+    with pytest.raises(estimate.EstimateError, match=r"mean A100-40GB or A100-80GB\?"):
+        estimate.find_gpu("A100")
 
 
 def test_energy_is_watts_times_hours() -> None:

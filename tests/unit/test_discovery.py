@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from extensions import discovery_parquet
-from extensions.discovery import discover
-from extensions.discovery_folder import MAX_ENTRIES_PER_FOLDER
+from extensions.discovery import discover, parquet
+from extensions.discovery.folder import MAX_ENTRIES_PER_FOLDER
 from extensions.findings import DataFile, Found
 
 pytestmark = pytest.mark.unit
@@ -534,10 +533,10 @@ def test_a_damaged_footer_is_refused_or_read(tmp_path: Path) -> None:
         damaged = bytearray(footer)
         for _ in range(rng.randint(1, 6)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        read = discovery_parquet.read_footer(bytes(damaged[rng.randrange(300) :]))
+        read = parquet.read_footer(bytes(damaged[rng.randrange(300) :]))
         assert read is None or read.num_rows >= 0
     for hostile in (b"\x19" * 2**16, b"\x1c" * 2**16, b"\x29\xfc" + b"\xff" * 8 + b"\x01" * 2**15):
-        assert discovery_parquet.read_footer(hostile) is None
+        assert parquet.read_footer(hostile) is None
 
 
 def test_many_files_of_a_class_are_not_all_counted(tmp_path: Path) -> None:

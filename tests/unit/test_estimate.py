@@ -68,6 +68,14 @@ def test_every_peak_of_the_simulation_is_met() -> None:
         assert abs(compared.error) < 1, compared
 
 
+def test_held_out_cases_are_met() -> None:
+    """Models of every kind in settings that no formula was fitted to, traced by simulate.py."""
+    comparisons = benchmark.compare_held_out(benchmark.DATA / "held_out.csv")
+    assert len(comparisons) > 30
+    for compared in comparisons:
+        assert abs(compared.error) < 3, compared
+
+
 def test_public_measurements_are_met() -> None:
     """Median 5 %, none off by more than 10 %, and what is allocated not 5 % too low."""
     comparisons, skipped = benchmark.compare_measured([benchmark.DATA / "measured.csv"])

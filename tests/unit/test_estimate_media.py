@@ -39,19 +39,42 @@ KEPT = [
     ("MIT/ast-finetuned-audioset-10-10-0.4593", "full", "bf16", 1980134708),
     ("MIT/ast-finetuned-audioset-10-10-0.4593", "lora", "fp32", 2890320644),
 ]
-# Peak GiB of a training step of the same models under autocast, with fp32 weights and AdamW, by
-# tracing forward and backward pass with fake tensors: micro-batch, checkpointing, peak.
+# Peak GiB of a training step of the same models with AdamW, by tracing forward and backward pass
+# with fake tensors: strategy, precision, micro-batch, checkpointing, peak.
 PEAKS = [
-    ("google/vit-base-patch16-224", 64, False, 5.640),
-    ("google/vit-base-patch16-224", 64, True, 1.916),
-    ("google/vit-large-patch16-224", 32, False, 9.855),
-    ("google/vit-large-patch16-224", 32, True, 4.854),
-    ("facebook/dinov2-base", 32, False, 4.360),
-    ("openai/whisper-small", 8, False, 5.697),
-    ("openai/whisper-large-v3", 4, False, 18.114),
-    ("openai/whisper-large-v3", 4, True, 9.922),
-    ("facebook/wav2vec2-base", 8, False, 2.982),
-    ("MIT/ast-finetuned-audioset-10-10-0.4593", 8, False, 4.580),
+    ("google/vit-base-patch16-224", "full", "bf16", 64, False, 5.640),
+    ("google/vit-base-patch16-224", "full", "bf16", 64, True, 1.916),
+    ("google/vit-base-patch16-224", "full", "fp32", 64, False, 8.120),
+    ("google/vit-base-patch16-224", "lora", "bf16", 64, False, 5.154),
+    ("google/vit-base-patch16-224", "lora", "bf16", 64, True, 1.167),
+    ("google/vit-large-patch16-224", "full", "bf16", 32, False, 9.855),
+    ("google/vit-large-patch16-224", "full", "bf16", 32, True, 4.854),
+    ("google/vit-large-patch16-224", "lora", "bf16", 32, False, 6.999),
+    ("google/vit-large-patch16-224", "lora", "bf16", 32, True, 1.434),
+    ("facebook/dinov2-base", "full", "bf16", 32, False, 4.360),
+    ("facebook/dinov2-base", "full", "bf16", 32, True, 1.633),
+    ("facebook/dinov2-base", "full", "fp32", 32, False, 6.201),
+    ("facebook/dinov2-base", "lora", "bf16", 32, False, 3.414),
+    ("facebook/dinov2-base", "lora", "bf16", 32, True, 0.835),
+    ("openai/whisper-small", "full", "bf16", 8, False, 5.697),
+    ("openai/whisper-small", "full", "bf16", 8, True, 1.956),
+    ("openai/whisper-small", "full", "fp32", 8, False, 7.939),
+    ("openai/whisper-small", "lora", "bf16", 8, False, 4.843),
+    ("openai/whisper-small", "lora", "bf16", 8, True, 1.135),
+    ("openai/whisper-large-v3", "full", "bf16", 4, False, 18.114),
+    ("openai/whisper-large-v3", "full", "bf16", 4, True, 9.922),
+    ("openai/whisper-large-v3", "lora", "bf16", 4, False, 11.244),
+    ("openai/whisper-large-v3", "lora", "bf16", 4, True, 2.390),
+    ("facebook/wav2vec2-base", "full", "bf16", 8, False, 2.982),
+    ("facebook/wav2vec2-base", "full", "bf16", 8, True, 2.251),
+    ("facebook/wav2vec2-base", "full", "fp32", 8, False, 3.566),
+    ("facebook/wav2vec2-base", "lora", "bf16", 8, False, 2.146),
+    ("facebook/wav2vec2-base", "lora", "bf16", 8, True, 1.434),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "full", "bf16", 8, False, 4.580),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "full", "bf16", 8, True, 1.668),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "full", "fp32", 8, False, 6.457),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "lora", "bf16", 8, False, 3.978),
+    ("MIT/ast-finetuned-audioset-10-10-0.4593", "lora", "bf16", 8, True, 0.919),
 ]
 # Bytes of the part that an image adds to two rows of a LLaVA with a tower of CLIP-large's width
 # and 12 layers, and a language model 1024 wide; counted in the same way.
@@ -125,15 +148,23 @@ def test_activations_are_what_autograd_keeps(
     assert predicted == pytest.approx(kept, rel=0.01)
 
 
-@pytest.mark.parametrize(("model", "batch", "checkpointing", "peak"), PEAKS)
+@pytest.mark.parametrize(
+    ("model", "strategy", "precision", "batch", "checkpointing", "peak"), PEAKS
+)
 def test_peak_is_that_of_the_simulation(
-    model: str, batch: int, checkpointing: bool, peak: float
+    model: str, strategy: str, precision: str, batch: int, checkpointing: bool, peak: float
 ) -> None:
     training = estimate.Training(
-        micro_batch_size=batch, activation_checkpointing=checkpointing, max_seq_len=77
+        strategy=strategy,
+        precision=precision,
+        micro_batch_size=batch,
+        activation_checkpointing=checkpointing,
+        max_seq_len=77,
     )
     memory = estimate.training_memory(estimate.find_model(model), training)
-    assert memory.peak_gib == pytest.approx(peak, rel=0.05)
+    assert memory.peak_gib == pytest.approx(
+        peak, rel=0.05 if model == "openai/whisper-small" else 0.02
+    )
 
 
 @pytest.mark.parametrize(("strategy", "precision", "kept"), TOWER)

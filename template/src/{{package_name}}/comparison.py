@@ -24,15 +24,15 @@ def compare(
 ) -> list[Prediction]:
     """Every GPU of the table with every strategy: the cheapest first, what does not fit last.
 
-    Each has the largest micro-batch that fits, of the same global batch. Raises EstimateError
-    where there is no formula for the model.
+    Each has the largest micro-batch that fits, of the same global batch. QLoRA is with ddp where
+    the others are with fsdp, which does not share 4-bit weights here. Raises EstimateError where
+    there is no formula for the model.
     """
     # the data is read and the model looked up once
     base = predict(config, CPU, tokens=tokens, shape=shape)
     scratch = shape is None and config.model.name_or_path == SCRATCH
     shared = {
         "gpu_count": gpu_count,
-        "parallelism": parallelism,
         "tokens": base.tokens,
         "mean_tokens": base.timed.max_seq_len,
         "shape": base.shape,
@@ -42,9 +42,10 @@ def compare(
     reason: EstimateError | None = None
     for gpu in estimate.gpus():
         for strategy in ("full",) if scratch else STRATEGIES:
+            spread = "ddp" if (strategy, parallelism) == ("qlora", "fsdp") else parallelism
             try:
                 tried = [
-                    _largest(config, checkpointing, gpu, strategy, shared)
+                    _largest(config, checkpointing, gpu, strategy, shared | {"parallelism": spread})
                     for checkpointing in (False, True)
                 ]
             except EstimateError as error:  # no formula for this strategy

@@ -48,7 +48,9 @@ def shape_of(name: str, revision: str | None = None) -> ModelShape:
     shape = _find_shape(name, revision)
     if shape.kind not in KINDS_OF_TASK[TASK]:
         kinds = " or ".join(KINDS_OF_TASK[TASK])
-        raise EstimateError(f"{name[:200]} is a {shape.kind} model; {TASK} trains {kinds} models")
+        raise EstimateError(
+            f"{name[:200]} is a model of kind {shape.kind}; {TASK} trains {kinds} models"
+        )
     return shape
 
 
@@ -66,6 +68,10 @@ def _find_shape(name: str, revision: str | None) -> ModelShape:
     path = local_path(name)
     if path is not None:
         return _read_shape(path / "config.json" if path.is_dir() else path)
+    if name.startswith((".", "/", "~")):
+        raise EstimateError(
+            f"{name[:200]} is not there; give the folder of a model or its config.json"
+        )
     try:
         return estimate.find_model(name)
     except EstimateError:

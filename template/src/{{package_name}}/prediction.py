@@ -199,7 +199,7 @@ def refuse_if_too_large(
 
 def remedy(found: Prediction, usable_gib: float) -> str:
     """The least harmful change that makes it fit, as an imperative."""
-    for words, training in _lighter(found.training):
+    for words, training in _lighter(found.training, found.shape):
         try:
             need = required_gib(estimate.training_memory(found.shape, training))
         except EstimateError:
@@ -209,7 +209,7 @@ def remedy(found: Prediction, usable_gib: float) -> str:
     return "no smaller batch or sequence fits: take a smaller model, or a larger or several GPUs"
 
 
-def _lighter(training: Training) -> Iterator[tuple[str, Training]]:
+def _lighter(training: Training, shape: ModelShape) -> Iterator[tuple[str, Training]]:
     """Changes to a training, the least harmful first, each with the words that ask for it."""
     batch = training.micro_batch_size
     batches = [size for size in range(batch - 1, 0, -1) if batch % size == 0]
@@ -234,8 +234,8 @@ def _lighter(training: Training) -> Iterator[tuple[str, Training]]:
         accumulation=training.accumulation * batch,
         activation_checkpointing=True,
     )
-    length = training.max_seq_len // 2
-    while length >= 128:
+    length = 0 if shape.kind in ("vision", "audio") else training.max_seq_len // 2
+    while length >= max(128, shape.tokens + 64):  # an image is not cut, and has a text beside it
         yield (
             f"set train.micro_batch_size to 1, train.activation_checkpointing to true and "
             f"train.max_seq_len to {length}",
@@ -245,7 +245,10 @@ def _lighter(training: Training) -> Iterator[tuple[str, Training]]:
     for strategy in ("lora", "qlora"):
         if training.strategy == "full" or (training.strategy, strategy) == ("lora", "qlora"):
             words = f"answer the template's question for the strategy with {strategy}"
-            yield words, replace(smallest, strategy=strategy)
+            spread = training.parallelism
+            if strategy == "qlora" and spread == "fsdp":  # does not share 4-bit weights here
+                words, spread = f"{words} and for parallelism with ddp", "ddp"
+            yield words, replace(smallest, strategy=strategy, parallelism=spread)
 
 
 # ── From the configuration ──────────────────────────────────────────────────────────────────────

@@ -6,9 +6,8 @@ In the formulas T is tokens in a micro-batch, h hidden, hq heads * head_dim, hk 
 head_dim, f intermediate, V vocab. Each row of the tables in `tables/` names its source.
 """
 
-from .cost import cost_usd, energy_kwh, flops_per_token, training_hours
-from .inference import decode_tokens_per_s, inference_memory, prefill_tokens_per_s
-from .memory import CONTEXT_GIB, FRAGMENTATION, GIB, Memory, Training, fits, training_memory
+from typing import TYPE_CHECKING
+
 from .shapes import (
     ModelShape,
     count_parameters,
@@ -28,7 +27,12 @@ from .tables import (
     prices,
     quotes,
 )
-from .typical import shape_from_parameters
+
+if TYPE_CHECKING:
+    from .cost import cost_usd, energy_kwh, flops_per_token, training_hours
+    from .inference import decode_tokens_per_s, inference_memory, prefill_tokens_per_s
+    from .memory import CONTEXT_GIB, FRAGMENTATION, GIB, Memory, Training, fits, training_memory
+    from .typical import shape_from_parameters
 
 __all__ = [
     "CONTEXT_GIB",
@@ -62,3 +66,20 @@ __all__ = [
     "training_hours",
     "training_memory",
 ]
+
+# Imported when one of their names is first used: a questionnaire about a CPU needs no cost, and
+# few callers need inference. Each imports those before it, so the search does no work in vain.
+_LATER = ("memory", "cost", "typical", "inference")
+
+if not TYPE_CHECKING:  # a type checker takes the names from above, and finds the misspelt ones
+
+    def __getattr__(name: str) -> object:
+        """Find a name of `__all__` in the modules that are not imported yet."""
+        from importlib import import_module
+
+        for module in _LATER if name in __all__ else ():
+            found = getattr(import_module(f".{module}", __name__), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

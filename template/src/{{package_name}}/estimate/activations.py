@@ -179,9 +179,7 @@ def saved_per_token(
     return plain, masked if length > shape.window else plain, _basis(shape)
 
 
-def adapters_per_token(
-    shape: ModelShape, training: Training, maps: list[LinearMap]
-) -> float:
+def adapters_per_token(shape: ModelShape, training: Training, maps: list[LinearMap]) -> float:
     """Bytes that one layer's LoRA adapters keep per token.
 
     Each keeps its rank-wide middle. An fp32 adapter on 16-bit activations keeps its own copy of

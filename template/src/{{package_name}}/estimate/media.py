@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "FAMILIES",
     "SAVED",
-    "batch",
     "count_parameters",
     "front_end",
     "layer_maps",
     "outside",
+    "present",
     "shape_from_config",
     "tower_adapters",
 ]
@@ -243,8 +243,12 @@ def outside(shape: ModelShape, training: "Training") -> float:
     return kept * rows + casts
 
 
-def batch(shape: ModelShape, training: "Training") -> float:
-    """Bytes of a micro-batch of images or sound itself, which stays until the step is done."""
+def present(shape: ModelShape, training: "Training") -> float:
+    """Bytes in use during a step that the backward pass does not ask for.
+
+    The micro-batch of images or sound itself, and the 16-bit output of every layer where a
+    classifier of sound has them all listed and the norms keep copies in fp32.
+    """
     if shape.kind not in ("vision", "audio"):
         return 0.0
     values = float(shape.vocab)  # behind one token
@@ -254,8 +258,11 @@ def batch(shape: ModelShape, training: "Training") -> float:
         values *= 0.4  # its patches overlap
     elif shape.family not in _PREFIXES:
         values = 320  # numbers in 20 ms of sound
-    size = 2 if training.mode == "pure_bf16" else 4
-    return size * values * shape.tokens * training.micro_batch_size
+    kept = (2 if training.mode == "pure_bf16" else 4) * values
+    listed = shape.family.endswith("_norm") and not training.activation_checkpointing
+    if listed and training.mode == "mixed":
+        kept += 2 * shape.hidden * shape.layers
+    return kept * shape.tokens * training.micro_batch_size
 
 
 def front_end(shape: ModelShape, training: "Training") -> float:

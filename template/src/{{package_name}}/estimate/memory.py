@@ -105,7 +105,7 @@ def training_memory(shape: ModelShape, training: Training, program: Program = OU
     at 4*V*T; in pieces that are computed again at one piece. A classifier has none. FSDP and DDP:
     see `_states`. `program`: where another one than this template's trains.
     Formulas: Korthikanti et al. 2022 (arxiv.org/abs/2205.05198) and our count of what the
-    modules save; within 1 % of a simulation of the real modules.
+    modules save; within 1 % of a simulation of the real modules for decoders, 5 % for others.
     """
     _check(training)
     full, mode = training.strategy == "full", training.mode
@@ -135,7 +135,7 @@ def training_memory(shape: ModelShape, training: Training, program: Program = OU
         saved = (2 if program.offloads else layers) * passed
     if not full and not ckpt and decoder:
         saved -= 4 * h * tokens  # nothing before the first adapter needs a gradient
-    before = outside_layers(shape, training) + media.batch(shape, training)
+    before = outside_layers(shape, training) + media.present(shape, training)
     norm = (8 if full else 4) * h * tokens  # the last, or that of an encoder's embeddings
     if shape.kind == "encoder":
         before += norm

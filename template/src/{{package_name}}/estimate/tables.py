@@ -184,17 +184,24 @@ def own_prices(path: Path) -> list[tuple[str, Price]]:
 
 def _own_price(row: Mapping[str, str], where: str) -> tuple[str, Price]:
     import re
-    from datetime import date
+    from datetime import date, timedelta
 
     for column in ("provider", "instance", "gpu", "gpu_count", "usd_per_hour", "as_of"):
         if not row[column]:
             raise EstimateError(f"{where}: column {column} is empty; fill it in")
     try:
-        date.fromisoformat(row["as_of"])
+        day = date.fromisoformat(row["as_of"])
     except ValueError:
+        day = None
+    if day is None or day.isoformat() != row["as_of"]:
         raise EstimateError(
             f"{where}: column as_of is {row['as_of']!r:.40}; write the day as 2026-01-31"
-        ) from None
+        )
+    if day > date.today() + timedelta(days=1):  # it is tomorrow elsewhere
+        raise EstimateError(
+            f"{where}: column as_of is {row['as_of']}, which is to come; write the day on which "
+            "the price was seen"
+        )
     count = row["gpu_count"]
     if not re.fullmatch("[1-9][0-9]{0,3}", count):
         raise EstimateError(
@@ -313,7 +320,9 @@ def suggest(name: str, known: Mapping[str, object]) -> str:
     import difflib  # needed for a misspelt name only
 
     by_lower = {key.lower(): key for key in known}
-    close = difflib.get_close_matches(name[:200].lower(), by_lower, n=3, cutoff=0.4)
+    asked = name[:200].lower()
+    longer = [key for key in by_lower if asked and key.startswith(asked)][:3]
+    close = longer or difflib.get_close_matches(asked, by_lower, n=3, cutoff=0.4)
     if close:
         return "did you mean " + " or ".join(by_lower[key] for key in close) + "?"
     some = list(known)[:20]

@@ -173,12 +173,13 @@ def _read_content(where: str, content: Any) -> tuple[str | None, ...]:
     """A text, or a list of parts `{"type": "text", "text": …}` and `{"type": "image"}`."""
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     found: list[str | None] = []
-    for part in parts if isinstance(parts, list) else [None]:
-        kind = part.get("type") if isinstance(part, dict) else None
+    for part in parts if isinstance(parts, list) else [parts]:
+        fields = part if isinstance(part, dict) else {}
+        kind, text = fields.get("type"), fields.get("text")
         if kind == "image":
             found.append(None)
-        elif kind == "text" and isinstance(part.get("text"), str) and part["text"].strip():
-            found.append(part["text"])
+        elif kind == "text" and isinstance(text, str) and text.strip():
+            found.append(text)
         else:
             raise DataError(f"{where}: `content` is neither a text nor a list of texts and images")
     if not found:

@@ -50,6 +50,7 @@ def build_model(
             max_length=processor.max_length,
             num_mel_bins=processor.num_mel_bins,
             problem_type="single_label_classification",
+            initializer_range=size.hidden_size**-0.5,  # 0.02, the usual, is for wide models
             **class_names(data),
         )
         model = AutoModelForAudioClassification.from_config(model_config, dtype=dtype)

@@ -33,8 +33,8 @@ CHAT_TEMPLATE = (
 if not is_torchvision_available():
     # Without torchvision no video can be read, and a processor that could also take videos would
     # not load at all, although images need Pillow alone.
-    _attributes = ProcessorMixin.get_attributes.__func__  # type: ignore[attr-defined]
-    ProcessorMixin.get_attributes = classmethod(  # type: ignore[method-assign, assignment]
+    _attributes = ProcessorMixin.get_attributes.__func__
+    ProcessorMixin.get_attributes = classmethod(
         lambda cls: [name for name in _attributes(cls) if name != "video_processor"]
     )
 
@@ -47,9 +47,12 @@ def get_processor(config: Config) -> Any:
     try:
         processor = load(PROCESSOR_CLASS, name, revision=config.model.revision)
     except (ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if "video_processor" in reason:
+            reason = "torchvision, for videos"
         raise ConfigError(
             f"model.name_or_path: the processor of {name} needs a package that is not installed "
-            f"({' '.join(str(error).split())[:200]}); install it, or choose another model"
+            f"({reason}); install it, or choose another model"
         ) from None
     for needed in ("tokenizer", "image_processor", "image_token_id", "chat_template"):
         if getattr(processor, needed, None) is None:

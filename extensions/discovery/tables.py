@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import discovery_parquet as parquet
-from .discovery_folder import READ_BYTES, Folder, suffix
+from . import parquet
+from .folder import READ_BYTES, Folder, suffix
 
 Row = Mapping[str, Any]
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from .discovery_folder import Folder, suffix
-from .discovery_tables import (
+from ..findings import DataFile
+from .folder import Folder, suffix
+from .tables import (
     AUDIO,
     IMAGES,
     MAX_CLASSES,
@@ -21,7 +22,6 @@ from .discovery_tables import (
     roles,
     spread,
 )
-from .findings import DataFile
 
 BYTES_PER_TOKEN = 4
 PEEKED_FILES = 8

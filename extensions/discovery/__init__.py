@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import names
-from .discovery_data import find
-from .discovery_folder import Folder, suffix
-from .findings import Found
+from .. import names
+from ..findings import Found
+from .data import find
+from .folder import Folder, suffix
 
 MAX_CODE_FILES = 100
 CODE_BYTES = 2**14
