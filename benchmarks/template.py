@@ -1,6 +1,6 @@
 """Measure the template beside what one would use instead; print tables and write results/.
 
-python benchmarks/template.py [--repeats 5] [--steps 20] [--suite] [--only render advice imports training]
+python benchmarks/template.py [--repeats 5] [--steps 20] [--suite] [--only render advice …]
 
 Everything of one table is measured in turns in one run, so the ratios hold where the seconds,
 which are those of this machine at this hour, do not. Projects and environments are made once in

@@ -48,7 +48,7 @@ TASKS = {
         predict='"The driver never rang and my bike light is stuck at a depot."',
         two='"first text" "second text"',
         forms="CSV, JSONL or Parquet with the columns `text` and `label`",
-        request="""'{"inputs": ["The driver never rang and my bike light is stuck at a depot."]}'""",
+        request="""'{"inputs": ["The driver never rang; my bike light is stuck at a depot."]}'""",
     ),
     "image_classification": Words(
         purpose="trains a model that gives each image one of your labels",

@@ -36,7 +36,7 @@ def main(template: Path) -> None:
 
 
 def png(pixels: object) -> bytes:
-    """Return an 8×8 grey image as a PNG file."""
+    """Return an 8 by 8 grey image as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return file.getvalue()

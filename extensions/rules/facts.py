@@ -262,6 +262,7 @@ class Facts:
             classifier=self.task.endswith("_classification"),
             lora_rank=1 if plan.strategy == FULL else LORA_RANK,
             lora_dropout=0.0 if plan.strategy == FULL else LORA_DROPOUT,
+            lora_in_tower=False,  # the pattern in configs/train.yaml names the language model
             parallelism=plan.parallelism,
             gpu_count=count,
         )

@@ -59,9 +59,10 @@ def _detected(facts: Facts, found: Any) -> Recommendation:
         return Recommendation(
             NO_GPU, f"This machine's {found[0]} is not listed: choose the nearest in memory."
         )
-    return Recommendation(
-        known.name, f"This machine has {len(found)} x {known.name} ({known.memory_gib:.1f} GiB)."
-    )
+    same = sum(1 for name in found if _name(facts, name) == known.name)
+    besides = f", and {len(found) - same} of another kind" if same < len(found) else ""
+    text = f"This machine has {same} x {known.name} ({known.memory_gib:.1f} GiB){besides}."
+    return Recommendation(known.name, text)
 
 
 def _rented(facts: Facts, rental: Rental) -> Recommendation:

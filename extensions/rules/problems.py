@@ -8,6 +8,7 @@ from typing import Any
 from . import sizes, strategies
 from .facts import (
     DDP,
+    FSDP,
     FULL,
     KINDS,
     SCRATCH,
@@ -107,6 +108,8 @@ def parallelism(facts: Facts, wanted: str) -> str:
         if count > 1 and facts.can_use_several:
             return f"one process leaves {count - 1} of {count} GPUs idle; choose {_several(facts)}"
         return ""
+    if wanted == FSDP and not strategies.can_share(facts.gpu):
+        return f"it needs bf16, which the {facts.gpu.name} does not have; choose ddp"
     strategy = str(facts.answers.get("strategy") or "")
     if (strategy, wanted) in strategies.NOT_TOGETHER:
         return strategies.NOT_TOGETHER[Plan(strategy, wanted)]
@@ -117,7 +120,11 @@ def parallelism(facts: Facts, wanted: str) -> str:
     if facts.can_hold(memory):
         return ""
     text = f"each GPU would hold the whole model: {facts.needed_gib(memory):.1f} GiB"
-    return f"{text}, and has {facts.gpu.memory_gib:.1f}; choose fsdp"
+    instead = "fsdp"
+    if not strategies.can_share(facts.gpu):
+        fitting = strategies.holdable(facts, shape, parallelism=DDP)
+        instead = f"the strategy {fitting.strategy}" if fitting else "a smaller model"
+    return f"{text}, and has {facts.gpu.memory_gib:.1f}; choose {instead}"
 
 
 def _several(facts: Facts) -> str:

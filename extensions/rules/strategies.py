@@ -33,8 +33,9 @@ FULL_UP_TO = 7e9
 LORA_WANTS_ROOM_ABOVE = 13e9
 ROOM = 4  # rows in a pass: what "fits well" means
 CPU_FULL_UP_TO = 300e6
-# GPUs that are sold with a fast link between them (NVLink); others share over PCIe.
-LINKED = ("V100", "A100", "H100", "H200", "GH200", "B200")
+# GPUs that are sold with a fast link between them (NVLink); others share over PCIe. The V100 has
+# one, too, but cannot share (see can_share).
+LINKED = ("A100", "H100", "H200", "GH200", "B200")
 CONSUMER = ("RTX 30", "RTX 40", "RTX 50")
 # What no GPU makes possible, and what to choose instead.
 NOT_TOGETHER = {
@@ -45,6 +46,11 @@ NOT_TOGETHER = {
 def is_linked(gpu: Any) -> bool:
     """Whether several of them are sold with a fast link."""
     return bool(gpu.name.startswith(LINKED)) and gpu.name != "H100-PCIe"
+
+
+def can_share(gpu: Any) -> bool:
+    """Whether fsdp trains there: it takes bf16, since the trainer does not shard in fp16."""
+    return bool(gpu.bf16_tflops)
 
 
 def plans(facts: Facts, shape: Any, count: int, gpu: Any = None) -> Iterator[Plan]:
@@ -62,6 +68,8 @@ def plans(facts: Facts, shape: Any, count: int, gpu: Any = None) -> Iterator[Pla
     else:
         order += [Plan(FULL, one)]
     for plan in dict.fromkeys(order):
+        if plan.parallelism == FSDP and not can_share(gpu):
+            continue
         offered = facts.offers("strategy", plan.strategy)
         if offered and facts.offers("parallelism", plan.parallelism) and plan not in NOT_TOGETHER:
             yield plan
@@ -256,6 +264,7 @@ def parallelism(facts: Facts, chosen: str = "") -> Recommendation:
         value
         for value in (DDP, FSDP)
         if facts.offers("parallelism", value) and (way, value) not in NOT_TOGETHER
+        if value == DDP or can_share(gpu)
     ]
     if not options:
         return Recommendation(SINGLE, "This version trains on one GPU.")
@@ -279,6 +288,8 @@ def parallelism(facts: Facts, chosen: str = "") -> Recommendation:
         if other in known:
             less = f"{known[other]:.1f} GiB each, but exchanges weights in every layer"
             rejected.append((FSDP, f"needs {less}, without need."))
+        elif not can_share(gpu):
+            rejected.append((FSDP, f"needs bf16, which the {gpu.name} does not have."))
         changes = "A model or strategy that one GPU cannot hold."
     else:
         reason = f"Shared by {count} GPUs, the model needs {gib:.1f} GiB of each; {have}."

@@ -48,6 +48,14 @@ def test_the_gpu_of_this_machine_is_recommended(
     assert "2 x H100" in advise().gpu.reason
 
 
+def test_gpus_of_another_kind_are_not_counted(
+    advise: Callable[..., advice_module.Advice], with_gpus: Callable[..., None]
+) -> None:
+    with_gpus("NVIDIA H100 80GB HBM3", "Tesla T4", "NVIDIA H100 80GB HBM3")
+    assert "has 2 x H100 (79.1 GiB), and 1 of another kind." in advise().gpu.reason
+    assert advise(gpu="H100").gpu_count.value == 2
+
+
 def test_an_unlisted_gpu_is_named_and_none_recommended(
     advise: Callable[..., advice_module.Advice], with_gpus: Callable[..., None]
 ) -> None:

@@ -46,6 +46,9 @@ def advise() -> Callable[..., advice_module.Advice]:
         ("Qwen/Qwen2.5-14B", "RTX 4090", 2, "qlora", "ddp"),
         ("Qwen/Qwen2.5-32B", "A100-80GB", 4, "lora", "fsdp"),
         ("Qwen/Qwen3-0.6B", "T4", 1, "full", "single"),
+        # no bf16, without which the trainer does not shard
+        ("Qwen/Qwen2.5-3B", "V100-32GB", 4, "lora", "ddp"),
+        ("Qwen/Qwen3-4B", "T4", 8, "lora", "ddp"),
     ],
 )
 def test_the_work_is_spread_as_memory_and_links_allow(
@@ -78,6 +81,16 @@ def test_the_work_is_spread_as_memory_and_links_allow(
             "ddp",
             "choose fsdp",
         ),
+        (
+            {
+                "gpu": "V100-32GB",
+                "gpu_count": 4,
+                "strategy": "lora",
+                "base_model": "Qwen/Qwen2.5-3B",
+            },
+            "fsdp",
+            "choose ddp",
+        ),
     ],
 )
 def test_a_way_to_spread_the_work_that_cannot_work_is_refused(
@@ -89,6 +102,28 @@ def test_a_way_to_spread_the_work_that_cannot_work_is_refused(
     problem = advise(**answers).parallelism_problem(parallelism)
     assert remedy in problem
     assert advise(**answers).parallelism_problem(remedy.removeprefix("choose ")) == ""
+
+
+def test_no_weights_are_shared_where_the_gpu_has_no_bf16(
+    advise: Callable[..., advice_module.Advice],
+) -> None:
+    old = [name for name, gpu in advising.estimate().gpus().items() if not gpu.bf16_tflops]
+    assert {"T4", "V100-32GB"} <= set(old)
+    for gpu in old:
+        for model in ("Qwen/Qwen3-4B", "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-70B"):
+            answers = {"task": "llm", "gpu": gpu, "gpu_count": 4, "base_model": model}
+            for strategy in advising.OFFERED["strategy"]:
+                made = advise(**answers, strategy=strategy)
+                assert made.parallelism.value == "ddp", (answers, strategy)
+                assert made.parallelism_problem("fsdp").endswith("choose ddp")
+                assert "choose fsdp" not in made.parallelism_problem("ddp")
+    small = "meta-llama/Llama-3.2-3B"
+    whole = {"gpu": "V100-32GB", "gpu_count": 4, "base_model": small, "task": "llm"}
+    made = advise(**whole, strategy="full")
+    assert "choose the strategy lora" in made.parallelism_problem("ddp")
+    assert "choose lora" in made.strategy_problem("full")
+    refused = advise(**{**whole, "base_model": "meta-llama/Llama-3.1-70B"}).base_model_problem
+    assert "a larger GPU" in refused
 
 
 def test_the_batch_divides_among_the_gpus(advise: Callable[..., advice_module.Advice]) -> None:

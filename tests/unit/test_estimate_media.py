@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from extensions import context
 pytestmark = pytest.mark.unit
 
 estimate: Any = context.load(context.ESTIMATE, package=True)
-kept_by: Any = estimate.activations
-shapes: Any = estimate.shapes
+kept_by: Any = importlib.import_module(f"{estimate.__name__}.activations")
+shapes: Any = importlib.import_module(f"{estimate.__name__}.shapes")
 
 # Bytes that autograd kept for a micro-batch of 4 in the models of transformers 5.23 (saved-tensor
 # hooks over unique storages, fake tensors that take the kernels of a GPU; LoRA of rank 16 by PEFT

@@ -74,7 +74,8 @@ def record(
             "peak_error": None if error is None else round(error, 4),
         },
     )
-    if measured.steps < MIN_STEPS or measured.tokens <= 0 or measured.seconds <= 0:
+    amounts = (measured.tokens, measured.seconds)
+    if measured.steps < MIN_STEPS or not all(0 < amount < math.inf for amount in amounts):
         return
     path = calibration_file(config)
     entry = {
@@ -88,6 +89,9 @@ def record(
     }
     try:
         write_json(path, {**read_json(path), _key(found.device, found.shape, found.timed): entry})
+    except RecursionError:
+        say(f"{path} is damaged; delete it, and the next run calibrates the estimate")
+        return
     except OSError as error_:
         say(f"{path} cannot be written ({error_.strerror}); the next estimate is not calibrated")
         return
@@ -98,18 +102,21 @@ def calibrated_hours(
     config: Config, device: str, shape: ModelShape, training: Training, tokens: float
 ) -> Range | None:
     """Hours at the speed of this project's newest run on that device; None before there is one."""
-    entry = read_json(calibration_file(config)).get(_key(device, shape, training))
+    try:
+        entry = read_json(calibration_file(config)).get(_key(device, shape, training))
+    except RecursionError:  # nested without end: damaged
+        return None
     if not isinstance(entry, dict):
         return None
     try:
         speed = float(entry["seconds_per_token"])
         work = estimate.flops_per_token(shape, training) / float(entry["flops_per_token"])
         batch = int(entry["micro_batch_size"]) * int(entry["sequence_length"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None  # written by hand or by another version: no measurement
-    if not (math.isfinite(speed) and speed > 0 and math.isfinite(work) and batch > 0):
-        return None
     hours = tokens * speed * work / 3600
+    if not (math.isfinite(hours) and speed > 0 and work > 0 and batch > 0):
+        return None
     now = training.micro_batch_size * training.max_seq_len
     off = SAME_BATCH if 0.8 <= now / batch <= 1.25 else OTHER_BATCH
     return Range(hours * (1 - off), hours * (1 + off))

@@ -17,6 +17,7 @@ from .config import Config
 from .data import TASK
 from .errors import UserError
 from .estimate import EstimateError, Gpu, Memory, ModelShape, Quote, Range, Training
+from .estimate.targets import adapted
 from .finetuning import STRATEGY
 from .model_shape import model_shape
 from .rows import local_path
@@ -71,6 +72,7 @@ def predict(
     parallelism: str = "single",
     tokens: float | None = None,
     mean_tokens: float | None = None,
+    samples: float | None = None,
     strategy: str = STRATEGY,
     precision: str | None = None,
     shape: ModelShape | None = None,
@@ -80,8 +82,9 @@ def predict(
     """Predict a run on `device`: a GPU's name, or `cpu`; `unlisted` allows other devices too.
 
     `tokens` of the whole run and `mean_tokens` of a row are guessed from the data when they
-    are not given. Raises EstimateError for what the tables do not know, and DataError for data
-    that cannot be read.
+    are not given; of images and sounds, which are of one size, the run's `samples` tell them.
+    Raises EstimateError for what the tables do not know, and DataError for data that cannot be
+    read.
     """
     notes: list[str] = []
     gpu = _find_gpu(device, unlisted)
@@ -91,6 +94,8 @@ def predict(
     memory = estimate.training_memory(shape, training)
     if memory.basis != "formula":
         notes.append(f"memory is from {memory.basis}")
+    if samples is not None and shape.kind in ("vision", "audio") and shape.tokens:
+        tokens, mean_tokens = samples * shape.tokens, float(shape.tokens)
     if tokens is None or mean_tokens is None:
         guess = _guess(config, shape, notes if tokens is None else [])
         tokens, mean_tokens = tokens or guess[0], mean_tokens or guess[1]
@@ -152,6 +157,7 @@ def refuse_if_too_large(
     parallelism: str = "single",
     tokens: float | None = None,
     mean_tokens: float | None = None,
+    samples: float | None = None,
     precision: str | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
@@ -169,6 +175,7 @@ def refuse_if_too_large(
             parallelism=parallelism,
             tokens=tokens,
             mean_tokens=mean_tokens,
+            samples=samples,
             precision=precision,
             unlisted=True,
         )
@@ -268,7 +275,7 @@ def training_of(
     if precision == "auto":
         precision = "fp32" if gpu is None else "bf16" if gpu.bf16_tflops else "fp16"
     lora = getattr(config.model, "lora", None)
-    targets = lora.target_modules if lora else "all-linear"
+    targets, in_tower = adapted(lora.target_modules if lora else "all-linear", shape)
     return Training(
         strategy=strategy,
         precision=precision,
@@ -282,7 +289,8 @@ def training_of(
         classifier=TASK not in ("llm", "multimodal"),
         lora_rank=lora.r if lora else 16,
         lora_dropout=lora.dropout if lora else 0.0,
-        lora_targets=() if isinstance(targets, str) else tuple(targets),
+        lora_targets=targets,
+        lora_in_tower=in_tower,
         parallelism=parallelism,
         gpu_count=gpu_count,
     )

@@ -110,13 +110,29 @@ _SAVED: dict[str, Saved] = {
 # copy. These families have no SDPA kernel, so they always keep it.
 _EAGER = {"gemma2": (8, 8), "deberta-v2": (7, 9), "falcon": (4, 4)}  # in 16 bit, in fp32
 _EAGER_USUAL = (6, 4)  # of a decoder; encoders have dropout as deberta has
+# FSDP hands each layer weights and inputs in 16 bit, but the training loop runs under autocast,
+# which still computes LayerNorm (and the power in gelu_new) in fp32. So much more than in
+# pure_bf16 is then kept, in multiples of (h, f); counted on modules with 16-bit weights and inputs
+# under autocast (falcon, deberta, dinov2_swiglu, HuBERT with norms first and towers: by analogy).
+# RMSNorm is written out and gives 16 bit again: nothing more.
+_WIDE_NORMS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert", "modernbert"), (4, 0)),
+    **dict.fromkeys(("wav2vec2", "hubert", "falcon"), (4, 0)),
+    **dict.fromkeys(("vit", "deit", "dinov2", "dinov2_swiglu", "whisper"), (8, 0)),
+    **dict.fromkeys(("audio-spectrogram-transformer", "wav2vec2_norm", "hubert_norm"), (8, 0)),
+    **dict.fromkeys(("deberta-v2", "clip", "siglip", "idefics3", "qwen2_vl"), (8, 0)),
+    "gpt2": (4, 6),
+    "phi": (8, 6),
+    "gpt_neox": (6, 0),
+}
 _MEASURED = ("deberta-v2", "falcon")
 
 
 class Program(NamedTuple):
     """What a training program does in its own way; the defaults are this template's.
 
-    Others are described in benchmarks/, for comparisons with their published measurements.
+    Others are described in benchmarks/, for comparisons with their published measurements. Only
+    those set these fields, the loss_head `split` and a lora_precision of bf16.
     """
 
     saved: tuple[float, float, float] | None = None  # as _SAVED, adapters and masks included
@@ -153,6 +169,8 @@ def saved_per_token(
     size = 4 if mode == "fp32" else 2
     plain = per_h * shape.hidden + per_f * shape.intermediate + per_heads * (hq + hk)
     plain += 4 * shape.heads + 8
+    if not program.saved:
+        plain += wide_norms_per_token(shape, training)
     # norms of queries and keys, computed in fp32
     if program.saved:
         pass
@@ -188,7 +206,7 @@ def adapters_per_token(shape: ModelShape, training: Training, maps: list[LinearM
     keep its own, and a mask of one byte.
     """
     narrow = training.mode == "mixed" or (
-        training.mode == "pure_bf16" and training.lora_precision == "bf16"
+        training.mode == "pure_bf16" and _adapters_compute_narrow(training)
     )
     size = 2 if narrow else 4
     inputs = sum(linear.inputs for linear in maps)
@@ -221,11 +239,29 @@ def _casts_inputs(shape: ModelShape, training: Training) -> bool:
 
     PEFT's 4-bit layer leaves that to autocast, which leaves a decoder's 16-bit activations.
     """
-    if training.strategy == "full" or training.lora_precision != "fp32":
+    if training.strategy == "full" or _adapters_compute_narrow(training):
         return False
     if training.strategy == "qlora" and training.mode == "mixed":
         return shape.kind not in ("decoder", "vision_language")
     return training.mode != "fp32"
+
+
+def _adapters_compute_narrow(training: Training) -> bool:
+    """Whether an adapter's weights are in 16 bit when it computes: FSDP gathers them as such."""
+    return training.lora_precision == "bf16" or computes_norms_wide(training)
+
+
+def computes_norms_wide(training: Training) -> bool:
+    """Whether FSDP casts to 16 bit under autocast, which takes some of it back to fp32."""
+    return training.parallelism == "fsdp" and training.precision in ("bf16", "fp16")
+
+
+def wide_norms_per_token(shape: ModelShape, training: Training) -> float:
+    """Bytes that a layer keeps per token besides those of pure_bf16, for norms in fp32."""
+    if not computes_norms_wide(training):
+        return 0.0
+    per_h, per_f = _WIDE_NORMS.get(shape.family, (0, 0))
+    return per_h * shape.hidden + per_f * shape.intermediate
 
 
 def outside_layers(shape: ModelShape, training: Training) -> float:

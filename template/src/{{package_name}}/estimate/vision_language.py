@@ -165,7 +165,7 @@ def _joint(shape: ModelShape, tower: ModelShape) -> int:
 
 def adapted_maps(shape: ModelShape, training: "Training") -> list[LinearMap]:
     """Linear maps in a layer of the tower that get an adapter: those that the targets name."""
-    if shape.vision is None or training.strategy == "full":
+    if shape.vision is None or training.strategy == "full" or not training.lora_in_tower:
         return []
     wanted = set(training.lora_targets)
     return [linear for linear in layer_maps(shape.vision) if not wanted or linear.name in wanted]
@@ -180,7 +180,8 @@ def tower_adapters(shape: ModelShape, training: "Training") -> int:
 
 def outside(shape: ModelShape, training: "Training") -> float:
     """Bytes that the tower and what joins it keep for the backward pass, one image a row."""
-    from .activations import adapters_per_token  # here, because it builds on this module
+    # here, because it builds on this module
+    from .activations import adapters_per_token, wide_norms_per_token
 
     tower, full = shape.vision, training.strategy == "full"
     mode = training.mode
@@ -192,6 +193,7 @@ def outside(shape: ModelShape, training: "Training") -> float:
     rows = training.micro_batch_size * tower.tokens
     per_h, per_heads, per_f = SAVED[tower.family, "full" if full else "lora", mode]
     layer = per_h * h + per_heads * 2 * h + per_f * f + 4 * tower.heads + 16
+    layer += wide_norms_per_token(tower, training)
     if adapted:
         layer += adapters_per_token(tower, training, adapted)
     if training.activation_checkpointing:

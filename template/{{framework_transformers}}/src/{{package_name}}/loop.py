@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import parallel
 from .config import Config
@@ -26,7 +26,7 @@ from .progress import Display, MetricsLog
 from .runs import Run
 from .steps import Feed, Work, seed_everything, smaller_micro_batch
 from .tracking import Trackers
-from .training_state import Best, Snapshot, load_weights
+from .training_state import Best, Snapshot, kept_buffers, load_weights
 from .utilization import Utilization
 
 MIN_LOSS_SCALE = 2.0**-14  # fp16 starts at 2^16; nothing that trains ends up here
@@ -105,7 +105,10 @@ class Loop:
                 better = self.best.update(self.step, metrics["eval_loss"])
                 # the best weights are kept where they will be wanted
                 keep = better and train.final_model == "best"
-                last = last or self.best.is_over(train.early_stopping_patience)
+                if self.best.is_over(train.early_stopping_patience):
+                    last = True
+                    if self._losses:  # the steps since the last report
+                        self._report(self._throughput(grad_norm, rate))
             else:
                 keep = False
             # all processes stop after the same step, whichever was told to
@@ -219,12 +222,17 @@ class Loop:
         if self.world.is_main:
             self.run.record(micro_batch_size=size)
 
+    @property
+    def learnt(self) -> dict[str, Tensor]:
+        """What training changes: the trained parameters, and running statistics."""
+        return {**self.parameters, **kept_buffers(self.model)}
+
     def save(self) -> None:
-        """Write a checkpoint of what is trained, with the optimizer's state."""
+        """Write a checkpoint of what training changes, with the optimizer's state."""
         began = time.perf_counter()
         configured = self.config.train.micro_batch_size
         snapshot = Snapshot.take(
-            self.parameters,
+            self.learnt,
             self.optimizer,
             self.world,
             self.best,
@@ -242,17 +250,33 @@ class Loop:
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self._losses = list(state["losses"])
-        self.best = Best.of(self.run.checkpoint)
+        self.best = self._best_so_far()
         size = state.get("micro_batch_size", {})
         if size.get("configured") == self.micro_batch_size:  # otherwise a new one was asked for
             self.micro_batch_size = size["used"]
 
+    def _best_so_far(self) -> Best:
+        """As the checkpoint has it; forgotten where its weights are wanted but not in this run."""
+        checkpoint, checkpoints = self.run.checkpoint, self.run.checkpoints
+        best = Best.of(checkpoint)
+        if checkpoint is None or best.step is None or self.config.train.final_model != "best":
+            return best
+        kept = checkpoints.path(best.step)
+        # a step of the same number may be of another course
+        if kept.is_dir() and kept.parent.samefile(checkpoint.parent):
+            return best
+        self.world.say(
+            f"train.final_model: the weights of step {best.step}, the best evaluation so far, were "
+            f"not kept in {checkpoints.directory}; the best from step {self.step} on is taken"
+        )
+        return Best()
+
     def take_best(self) -> None:
         """Put the weights with the lowest evaluation loss back, where they are wanted."""
-        path = self.run.checkpoints.path(self.best.step or 0)
-        if self.config.train.final_model == "best" and self.best.step != self.step:
-            self.world.say(f"taking the weights of step {self.best.step}, the best evaluation")
-            load_weights(path, self.parameters)
+        step, wanted = self.best.step, self.config.train.final_model == "best"
+        if wanted and step is not None and step != self.step:
+            self.world.say(f"taking the weights of step {step}, the best evaluation")
+            load_weights(self.run.checkpoints.path(step), self.learnt)
 
     def _report(self, values: dict[str, Any]) -> None:
         self._display.log(values)
@@ -283,6 +307,9 @@ class Loop:
 
     def _evaluate(self) -> dict[str, Any]:
         began = time.perf_counter()
+        self._feed.settle()
+        # each process has its own statistics of the rows it saw; saved are the main one's
+        self.world.share(kept_buffers(self.model).values())
         while (metrics := self._evaluate_share()) is None:
             self._shrink()
         add_up(metrics, self.world)
@@ -291,18 +318,20 @@ class Loop:
 
     def _evaluate_share(self) -> Metrics | None:
         """Evaluate what falls to this process; None when memory ran out in any of them."""
-        world, metrics = self.world, None
+        metrics = self.world.together(self._evaluate_here)
+        return None if self.world.sum([metrics is None])[0] else metrics
+
+    def _evaluate_here(self) -> Metrics | None:
         try:
-            metrics = world.together(
-                lambda: evaluate(
-                    *(self.model, self.data, self.data.eval, self.micro_batch_size),
-                    *(self.precision, world.rank, world.size),
-                )
+            return evaluate(
+                *(self.model, self.data, self.data.eval, self.micro_batch_size),
+                *(self.precision, self.world.rank, self.world.size),
             )
         except torch.OutOfMemoryError:
             if not self._can_retry:
                 raise
-        return None if world.sum([metrics is None])[0] else metrics
+            self.model.train()  # which evaluate was kept from putting back
+            return None
 
     def _rows(self, indices: list[int]) -> str:
         rows = sorted(self.data.train.rows(indices))

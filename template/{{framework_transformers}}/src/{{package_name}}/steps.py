@@ -71,6 +71,15 @@ class Feed:
             self._ahead = (following, self._thread.submit(self._make, *following))
         return work
 
+    def settle(self) -> None:
+        """Wait for the thread; what it made stays ready.
+
+        It uses the data's tokenizer or processor, which keeps the padding of the moment in
+        itself: nothing else may use it at the same time.
+        """
+        if self._ahead:
+            wait([self._ahead[1]])
+
     def _make(self, step: int, micro_batch_size: int) -> Work:
         train, split = self.train, self.data.train
         rows = step_indices(len(split), train.global_batch_size, step, train.seed)

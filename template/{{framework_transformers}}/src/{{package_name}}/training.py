@@ -33,7 +33,7 @@ from .rows import content_sha256
 from .runs import Run, environment, plan_run, processor_of
 from .steps import check_batch_sizes, seed_everything, total_steps
 from .tracking import refuse_unknown
-from .training_state import Best, load_checkpoint
+from .training_state import Best, kept_buffers, load_checkpoint
 from .utilization import tokens_per_unit
 
 GIB = 2**30
@@ -80,7 +80,8 @@ def _train(config: Config, world: World, force: bool) -> Result:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(parameters, config.train)
     # before the first pass: a sharded model may use the weights it gathered for that again
-    state = load_checkpoint(run.checkpoint, parameters, optimizer) if run.checkpoint else None
+    learnt = {**parameters, **kept_buffers(model)}
+    state = load_checkpoint(run.checkpoint, learnt, optimizer) if run.checkpoint else None
     check(model, config, world.device)
 
     world.on_main(lambda: _open(config, run, processor, total))
@@ -94,7 +95,7 @@ def _train(config: Config, world: World, force: bool) -> Result:
 
     loop.take_best()
     model = whole_model(
-        model, parameters, world, lambda: _build(config, processor, data, precision)
+        model, loop.learnt, world, lambda: _build(config, processor, data, precision)
     )
     world.on_main(lambda: _finish(loop, model, processor, predicted))
     return Result(0, run, model, processor)
@@ -134,6 +135,7 @@ def _predict(
     mean = sum(lengths) / len(lengths)
     # an image or a sound is one unit: how many tokens it makes, the model's shape tells
     is_text = mean > 1
+    samples = total * config.train.global_batch_size
     on_gpu = world.device.type == "cuda"
     return refuse_if_too_large(
         config,
@@ -143,8 +145,9 @@ def _predict(
         else None,
         gpu_count=world.size,
         parallelism=PARALLELISM if world.size > 1 else "single",
-        tokens=total * config.train.global_batch_size * mean if is_text else None,
+        tokens=samples * mean if is_text else None,
         mean_tokens=data.train.mean_length() if is_text else None,
+        samples=samples,
         precision=precision.name,
         force=force,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,7 +31,8 @@ class Best:
 
     def update(self, step: int, eval_loss: float) -> bool:
         """Take in an evaluation; whether it is the best."""
-        better = self.eval_loss is None or eval_loss < self.eval_loss
+        lower = self.eval_loss is None or eval_loss < self.eval_loss
+        better = lower and math.isfinite(eval_loss)  # nothing is less than NaN: it would stay
         if better:
             self.step, self.eval_loss, self.since = step, eval_loss, 0
         else:
@@ -60,15 +62,15 @@ class Snapshot:
     @classmethod
     def take(
         cls,
-        parameters: Mapping[str, nn.Parameter],
+        learnt: Mapping[str, Tensor],
         optimizer: torch.optim.Optimizer,
         world: World,
         best: Best,
         **state: Any,
     ) -> Self:
-        """Every process must call it."""
-        moments = gathered(_optimizer_tensors(optimizer, parameters), world)
-        return cls(gathered(parameters, world), moments, {**state, "best": asdict(best)})
+        """`learnt`: parameters and buffers. Every process must call it."""
+        moments = gathered(_optimizer_tensors(optimizer, learnt), world)
+        return cls(gathered(learnt, world), moments, {**state, "best": asdict(best)})
 
     def write(self, path: Path) -> None:
         """Fill a checkpoint's folder. Raises OSError when it cannot be written."""
@@ -80,55 +82,64 @@ class Snapshot:
         (path / STATE).write_text(json.dumps(self.state), encoding="utf-8")
 
 
+def kept_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model holds besides parameters, such as the running statistics of BatchNorm.
+
+    Without those that are computed anew whenever the model is built.
+    """
+    kept = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
 @torch.no_grad()
-def load_weights(checkpoint: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Put a checkpoint's weights into `parameters`. Raises UserError for another model's."""
+def load_weights(checkpoint: Path, learnt: Mapping[str, Tensor]) -> None:
+    """Put a checkpoint's weights into `learnt`. Raises UserError for another model's."""
     # one tensor at a time, so that several processes do not each hold the whole file
     with safe_open(checkpoint / WEIGHTS, framework="pt") as weights:
-        if set(weights.keys()) != parameters.keys():
+        if set(weights.keys()) != learnt.keys():
             raise UserError(
                 f"{checkpoint} belongs to another model; set train.output_dir to a new folder"
             )
-        for name, parameter in parameters.items():
-            if tuple(weights.get_slice(name).get_shape()) != tuple(parameter.shape):
+        for name, tensor in learnt.items():
+            if tuple(weights.get_slice(name).get_shape()) != tuple(tensor.shape):
                 raise UserError(
                     f"{checkpoint}: {name} has another shape here; use a new output_dir"
                 )
-            fill(parameter, weights.get_tensor(name))
+            fill(tensor, weights.get_tensor(name))
 
 
 def load_checkpoint(
     checkpoint: Path,
-    parameters: Mapping[str, nn.Parameter],
+    learnt: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any]:
     """Put weights and the optimizer's state back; return what else was saved."""
-    load_weights(checkpoint, parameters)
+    load_weights(checkpoint, learnt)
     with safe_open(checkpoint / OPTIMIZER, framework="pt") as moments:
-        _restore_optimizer(optimizer, parameters, moments)
+        _restore_optimizer(optimizer, learnt, moments)
     return read_json(checkpoint / STATE)
 
 
 def _optimizer_tensors(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer, learnt: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The optimizer's state as named tensors, so that safetensors can hold it."""
     return {
         f"{name}|{key}": torch.as_tensor(value)
-        for name, parameter in parameters.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for name, tensor in learnt.items()
+        for key, value in optimizer.state.get(tensor, {}).items()
     }
 
 
 @torch.no_grad()
 def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], file: Any
+    optimizer: torch.optim.Optimizer, learnt: Mapping[str, Tensor], file: Any
 ) -> None:
     """Put back what `_optimizer_tensors` returned, from an open safetensors `file`."""
     names: list[str] = file.keys()
     for name in names:
         parameter_name, _, key = name.rpartition("|")
-        parameter, kept = parameters[parameter_name], file.get_tensor(name)
+        parameter, kept = learnt[parameter_name], file.get_tensor(name)
         if kept.shape == parameter.shape:
             state = torch.empty_like(parameter, dtype=kept.dtype)
             fill(state, kept)

@@ -9,6 +9,7 @@ import torch
 
 from . import estimate
 from .data import Dataset
+from .estimate.cost import peak_flops
 from .finetuning import STRATEGY
 from .optimization import Precision
 
@@ -57,5 +58,4 @@ def _peak_flops(precision: Precision) -> float | None:
         gpu = estimate.find_gpu(torch.cuda.get_device_name(precision.device))
     except estimate.EstimateError:
         return None
-    teraflops = gpu.bf16_tflops if precision.compute == torch.bfloat16 else gpu.fp16_tflops
-    return teraflops * 1e12 if teraflops else None
+    return peak_flops(gpu, precision.name) or None

@@ -12,6 +12,7 @@ code is the script's (75: stopped with a checkpoint), and a stop takes the time 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import socket
@@ -27,12 +28,15 @@ POLL_S = 0.1
 FINE = (0, 75)  # done; stopped with a checkpoint
 LEFT_ALONE = 70  # ended because another one did: EXIT_LEFT_ALONE of the package
 
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 Process = subprocess.Popen[bytes]
 
 
 def main() -> int:
     """Return the exit code of the process that failed, else that of the main one."""
-    arguments = _parser().parse_args()
+    arguments = _parsed()
     signal.signal(signal.SIGTERM, _forward)
     signal.signal(signal.SIGINT, _forward)
     logs = [tempfile.TemporaryFile() for _ in range(arguments.gpus - 1)]  # noqa: SIM115
@@ -46,6 +50,7 @@ def main() -> int:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C comes from here, once
+                preexec_fn=_end_with_launcher if LIBC else None,
             )
         )
     _wait()
@@ -60,6 +65,15 @@ def main() -> int:
 
 
 _processes: list[Process] = []
+
+
+def _end_with_launcher() -> None:
+    """In a new process: be told to stop should the launcher be killed, which can forward nothing.
+
+    Linux only. Elsewhere such a process has to be ended by hand.
+    """
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _forward(number: int, frame: FrameType | None) -> None:
@@ -113,6 +127,27 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def _parsed() -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args()
+    _, _, port = arguments.master.partition(":")
+    if not arguments.command:
+        parser.error("name the script to start")
+    if not 0 <= arguments.node_rank < arguments.nodes:
+        parser.error(
+            f"--node-rank {arguments.node_rank}: machines are numbered from 0 to "
+            f"{arguments.nodes - 1}; --nodes says how many there are"
+        )
+    if arguments.nodes > 1 and not port:  # each machine would take another free one, and wait
+        parser.error(
+            f"--master {arguments.master}: several machines need the same host:port of machine 0, "
+            "such as 10.0.0.1:29500"
+        )
+    if port and not (port.isdecimal() and 0 < int(port) < 2**16):
+        parser.error(f"--master {arguments.master}: the port must be a number from 1 to 65535")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -94,7 +94,7 @@ def fill(target: Tensor, whole: Tensor) -> None:
 
 def whole_model(
     model: Any,
-    parameters: Mapping[str, nn.Parameter],
+    learnt: Mapping[str, Tensor],
     world: World,
     rebuild: Callable[[], Any],
 ) -> Any:

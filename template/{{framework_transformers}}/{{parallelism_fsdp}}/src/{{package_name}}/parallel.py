@@ -7,6 +7,7 @@ on all GPUs together, for more traffic between them (Zhao et al. 2023, arXiv:230
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -115,21 +116,21 @@ def fill(target: Tensor, whole: Tensor) -> None:
 @torch.no_grad()
 def whole_model(
     model: Any,
-    parameters: Mapping[str, nn.Parameter],
+    learnt: Mapping[str, Tensor],
     world: World,
     rebuild: Callable[[], Any],
 ) -> Any:
     """The trained model in one piece in the main process, None in the others.
 
-    `rebuild` makes the model as it was before training, on the CPU.
+    `learnt` is what training changed, `rebuild` makes the model as it was before, on the CPU.
     """
     if world.size == 1:
         return model
-    weights = gathered(parameters, world)
+    weights = gathered(learnt, world)
     if not world.is_main:
         return None
     rebuilt = rebuild()
-    for name, parameter in rebuilt.named_parameters():
+    for name, tensor in chain(rebuilt.named_parameters(), rebuilt.named_buffers()):
         if name in weights:
-            parameter.copy_(weights[name])
+            tensor.copy_(weights[name])
     return rebuilt.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -44,6 +44,9 @@ class World:
         """The numbers of all processes, added up."""
         return list(values)
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values that the main one has."""
+
 
 @contextmanager
 def start() -> Iterator[World]:
@@ -77,7 +80,7 @@ def fill(target: Tensor, whole: Tensor) -> None:
 
 def whole_model(
     model: Any,
-    parameters: Mapping[str, nn.Parameter],
+    learnt: Mapping[str, Tensor],
     world: World,
     rebuild: Callable[[], Any],
 ) -> Any:

@@ -8,7 +8,7 @@ the CPU (gloo), so that a GPU in trouble cannot stop it; gradients go over NCCL.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,6 +75,12 @@ class World:
         with _others():
             dist.all_reduce(total)
         return total.tolist()
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the values that the main one has."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def _gather(self, value: Any) -> list[Any]:
         if self.size == 1:
