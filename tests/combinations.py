@@ -19,6 +19,7 @@ LEFT_OUT = {"detail"}
 REFUSED = {
     frozenset({("gpu", "none"), ("parallelism", "ddp")}),
     frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
+    frozenset({("gpu", "T4"), ("parallelism", "fsdp")}),
     frozenset({("strategy", "qlora"), ("parallelism", "fsdp")}),
 }
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.render
 
 # Where a package is imported under another name than it is installed under.
 DISTRIBUTIONS = {
-    "pil": "pillow",
+    "PIL": "pillow",
     "yaml": "pyyaml",
     "dotenv": "python-dotenv",
     "pydantic_settings": "pydantic-settings",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import math
+import wave
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,17 +28,17 @@ class Output(BaseModel):
     scores: dict[str, float]
 
 
-# two tones of 8 milliseconds, as WAV files
-EXAMPLE_INPUTS: list[Any] = [
-    (
-        "UklGRmQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YUAAAACAlai3vr+4qpeCbFhJQUBGVGZ7kaW0"
-        "vb+5rZuGcFxMQkBFUWJ3jaKyvL+7sJ6KdF9OQ0BDTl90ip6wu7+8sqKN"
-    ),
-    (
-        "data:audio/wav;base64,UklGRmQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YUAAAACAv5NGWq"
-        "2zYkOKwIpDYrOtWkaTv4BAbLmlUkydvHVAdbydTFKluWxAgL+TRlqts2JDisCKQ2KzrVpGk7+AQGy5"
-    ),
-]
+def _tone(hertz: int) -> str:
+    """A WAV file of 8 milliseconds, in base64."""
+    samples = (math.sin(2 * math.pi * hertz * n / 8000) for n in range(64))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 1, 8000, 0, "NONE", "not compressed"))
+        wav.writeframes(bytes(round(128 + 100 * sample) for sample in samples))
+    return base64.b64encode(file.getvalue()).decode()
+
+
+EXAMPLE_INPUTS: list[Any] = [_tone(220), f"data:audio/wav;base64,{_tone(1760)}"]
 EXAMPLE_OPTIONS: dict[str, Any] = {}
 EXAMPLE_OUTPUTS: list[Any] = [
     {"label": "low", "score": 0.97, "scores": {"low": 0.97, "high": 0.03}},
