@@ -53,7 +53,8 @@ class DataFile:
         about = "" if self.rows_exact else "about "
         if self.format.endswith("_folder"):
             kind = "images" if self.format == "image_folder" else "recordings"
-            return f"{self.path} holds {about}{self.rows:,} {kind} in {self.classes} classes"
+            where = "this folder" if self.path == "." else self.path
+            return f"{where} holds {about}{self.rows:,} {kind} in {self.classes} classes"
         said = [f"{role} in `{column}`" for role, column in self.columns.items() if role != column]
         plain = [f"`{column}`" for role, column in self.columns.items() if role == column]
         listed = " and ".join([*([", ".join(plain)] if plain else []), *said])

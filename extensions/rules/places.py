@@ -32,7 +32,10 @@ def task(facts: Facts) -> Recommendation:
     """What the data in this folder is for; else a language model."""
     found = getattr(facts.found, "task", None)
     if found and facts.offers("task", found):
-        return Recommendation(found, f"{facts.found.task_reason}.")
+        problem = getattr(facts.found.data, "problem", "")
+        # said here too: the question about the data is put in `full` only
+        unused = f"; to train on it, {problem} (until then the sample is used)" if problem else ""
+        return Recommendation(found, f"{facts.found.task_reason}{unused}.")
     return Recommendation("llm", "")
 
 

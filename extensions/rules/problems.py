@@ -34,6 +34,10 @@ def data_file(facts: Facts) -> str:
     path = str(facts.answers.get("data_file") or "")
     if len(path) > 200 or not re.fullmatch(r"[\w./+@=,~: -]*", path):
         return "write a path of at most 200 letters, digits and ./_-+@=, such as data/raw/rows.csv"
+    if path and not path.strip("./ "):
+        return (
+            "the project's own files lie there too; move the data into one folder, such as data/raw"
+        )
     return ""
 
 

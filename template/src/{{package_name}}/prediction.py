@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -186,7 +187,16 @@ def refuse_if_too_large(
     peak = f"{found.memory.peak_gib:.2f} GiB"
     if usable is None:
         say(f"predicted peak memory: {peak}, at the {found.memory.moment}")
-        return found
+        machine = _machine_gib() if device == "cpu" else None
+        if machine is None or found.memory.peak_gib <= machine:
+            return found
+        return _refused(
+            f"this will not fit: it needs about {peak} and this machine has {machine:.1f} GiB",
+            found,
+            machine,
+            force,
+            say,
+        )
     say(
         f"predicted peak memory: {peak} allocated, at the {found.memory.moment}; "
         f"the {found.device} has {usable:.1f} GiB"
@@ -198,10 +208,24 @@ def refuse_if_too_large(
         f"for fragmentation, {estimate.CONTEXT_GIB:g} GiB for CUDA itself) and the "
         f"{found.device} has {usable:.1f}"
     )
-    if force:
-        say(f"warning: {problem}; --force trains all the same")
-        return found
-    raise UserError(f"{problem}; {remedy(found, usable)}; --force trains all the same")
+    return _refused(problem, found, usable, force, say)
+
+
+def _refused(
+    problem: str, found: Prediction, usable_gib: float, force: bool, say: Callable[[str], None]
+) -> Prediction:
+    if not force:
+        raise UserError(f"{problem}; {remedy(found, usable_gib)}; --force trains all the same")
+    say(f"warning: {problem}; --force trains all the same")
+    return found
+
+
+def _machine_gib() -> float | None:
+    """The memory of this machine; None where the system does not say (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / estimate.GIB
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def remedy(found: Prediction, usable_gib: float) -> str:
@@ -323,6 +347,8 @@ def _guess(
     lengths = _lengths(config, shape)
     if not lengths:
         return None, None
+    if Path(config.data.train).parent == Path("data/sample"):
+        notes.append("warning: these are the tokens of the sample; name your data, or --tokens")
     if not (shape.kind in ("vision", "audio") and shape.tokens):
         notes.append(f"tokens are guessed from the data: {BYTES_PER_TOKEN} bytes a token")
     mean = sum(lengths) / len(lengths)
