@@ -26,6 +26,7 @@ KINDS = {
 # Rows, tokens of a row, epochs: what is assumed until there is a data file. A sample of an image
 # or audio model has the tokens that the model makes of it.
 NOMINAL_ROWS = 10_000
+EVAL_FRACTION = 0.1  # as in configs/train.yaml
 NOMINAL_TOKENS = {"llm": 500, "text_classification": 128}
 NOMINAL_TEXT_BESIDE_IMAGE = 128
 # These hear sounds of any length, in frames of 400 samples every 320 at 16 kHz; a project for
@@ -229,16 +230,21 @@ class Facts:
     def tokens(self, shape: Any) -> tuple[float, str]:
         """Tokens of a whole run, and where that number is from."""
         rows = self.counted("rows") or NOMINAL_ROWS
-        text = self.counted("mean_tokens")
-        if self.task in NOMINAL_TOKENS:
-            per_row = text or NOMINAL_TOKENS[self.task]
-        else:
-            per_row = getattr(shape, "tokens", 0) or 1000
-            if self.task == "multimodal":
-                per_row += text or NOMINAL_TEXT_BESIDE_IMAGE
+        per_row = self.row_tokens(shape)
         source = f"{rows:,} rows of {per_row:,} tokens, {self.epochs} epochs"
         known = bool(self.counted("rows"))
-        return rows * per_row * self.epochs, source if known else f"assuming {source}"
+        # the project holds a share of the rows out where there is no file for it
+        held_out = EVAL_FRACTION if known and not self.answers["data_facts"].get("eval") else 0.0
+        tokens = rows * (1 - held_out) * per_row * self.epochs
+        return tokens, source if known else f"assuming {source}"
+
+    def row_tokens(self, shape: Any) -> int:
+        """Tokens of one row: counted, assumed, or what the model makes of an image or a sound."""
+        text = self.counted("mean_tokens")
+        if self.task in NOMINAL_TOKENS:
+            return text or int(NOMINAL_TOKENS[self.task])
+        beside = (text or NOMINAL_TEXT_BESIDE_IMAGE) if self.task == "multimodal" else 0
+        return int(getattr(shape, "tokens", 0) or 1000) + beside
 
     # ── The estimate ─────────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +311,13 @@ class Facts:
             return None
         try:
             training = self.training(plan, sizes, gpu, count)
-            return self.estimate.training_hours(shape, gpu, self.tokens(shape)[0], training)
+            # memory is that of the longest rows, time that of the mean; packed rows fill theirs
+            if self.task == "llm":
+                timed = replace(training, padded=False)
+            else:
+                mean = self.row_tokens(shape)
+                timed = replace(training, max_seq_len=min(mean, sizes.max_seq_len or mean))
+            return self.estimate.training_hours(shape, gpu, self.tokens(shape)[0], timed)
         except self.estimate.EstimateError:
             return None
 

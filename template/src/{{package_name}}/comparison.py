@@ -17,16 +17,15 @@ def compare(
     config: Config,
     *,
     gpu_count: int = 1,
-    parallelism: str = "single",
     tokens: float | None = None,
     shape: ModelShape | None = None,
     prices_file: Path | None = None,
 ) -> list[Prediction]:
     """Every GPU of the table with every strategy: the cheapest first, what does not fit last.
 
-    Each has the largest micro-batch that fits, of the same global batch. QLoRA is with ddp where
-    the others are with fsdp, which does not share 4-bit weights here. Raises EstimateError where
-    there is no formula for the model.
+    Each has the largest micro-batch that fits, of the same global batch; on several GPUs the
+    faster of what fits, a whole model on each (ddp) or one shared by all (fsdp). Raises
+    EstimateError where there is no formula for the model.
     """
     # the data is read and the model looked up once
     base = predict(config, CPU, tokens=tokens, shape=shape)
@@ -42,19 +41,26 @@ def compare(
     reason: EstimateError | None = None
     for gpu in estimate.gpus():
         for strategy in ("full",) if scratch else STRATEGIES:
-            spread = "ddp" if (strategy, parallelism) == ("qlora", "fsdp") else parallelism
-            try:
-                tried = [
-                    _largest(config, checkpointing, gpu, strategy, shared | {"parallelism": spread})
-                    for checkpointing in (False, True)
-                ]
-            except EstimateError as error:  # no formula for this strategy
-                reason = error
-                continue
-            found.append(min(tried, key=lambda p: (not p.fits, _middle(p.hours))))
+            tried: list[Prediction] = []
+            for spread in _spreads(gpu_count, strategy):
+                for checkpointing in (False, True):
+                    how = shared | {"parallelism": spread}
+                    try:
+                        tried.append(_largest(config, checkpointing, gpu, strategy, how))
+                    except EstimateError as error:  # no formula, or fsdp without bf16
+                        reason = error
+            if tried:
+                found.append(min(tried, key=lambda p: (not p.fits, _middle(p.hours))))
     if not found and reason:
         raise reason
     return sorted(found, key=lambda p: (not p.fits, _middle(p.usd), _middle(p.hours)))
+
+
+def _spreads(gpu_count: int, strategy: str) -> tuple[str, ...]:
+    """How the work may be spread; fsdp does not share 4-bit weights here."""
+    if gpu_count == 1:
+        return ("single",)
+    return ("ddp",) if strategy == "qlora" else ("ddp", "fsdp")
 
 
 def _largest(

@@ -89,6 +89,8 @@ def predict(
     """
     notes: list[str] = []
     gpu = _find_gpu(device, unlisted)
+    if gpu and parallelism == "fsdp" and not gpu.bf16_tflops:
+        raise EstimateError(f"fsdp needs bf16, which the {gpu.name} does not have; use ddp there")
     shape = shape or model_shape(config)
     training = training_of(config, shape, gpu, strategy, gpu_count, parallelism)
     training = replace(training, precision=precision or training.precision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,7 +65,7 @@ def add_adapters(model: PreTrainedModel, options: ModelConfig, head: list[str]) 
     )
     try:
         adapted = get_peft_model(model, config)
-    except ValueError:  # a model of convolutions alone, or names that it does not have
+    except (ValueError, re.error):  # convolutions alone, names it lacks, or no pattern
         raise ConfigError(
             f"model.lora.target_modules: {type(model).__name__} has no layer to adapt for "
             f"{lora.target_modules}; name some of its own"
