@@ -6,22 +6,14 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from . import estimate, hub
 from .config import SCRATCH, Config
 from .data import TASK
 from .estimate import EstimateError, ModelShape
 from .rows import is_hub_id, local_path
+from .task_options import MODEL_KINDS
 
-# the kinds of models that a task trains; the first is the usual one
-KINDS_OF_TASK = {
-    "llm": ("decoder",),
-    "text_classification": ("encoder", "decoder"),
-    "image_classification": ("vision",),
-    "audio_classification": ("audio",),
-    "multimodal": ("vision_language",),
-}
 # they hear sounds of any length, in frames of 400 samples every 320, at 16 kHz
 ANY_LENGTH = ("wav2vec2", "hubert")
 LARGEST_ENCODER = 1e9  # parameters; what classifies texts with more is a decoder
@@ -32,7 +24,8 @@ def model_shape(config: Config) -> ModelShape:
     """From the scratch sizes, a config.json, the presets, or the hub. Raises EstimateError."""
     name = config.model.name_or_path
     if name == SCRATCH:
-        return _scratch_shape(config)
+        size = config.model.scratch
+        return estimate.shape_from_config(size.architecture(config.train.max_seq_len, config.data))
     shape = shape_of(name, config.model.revision)
     seconds = getattr(config.data, "max_seconds", None)
     if seconds and shape.family.startswith(ANY_LENGTH):
@@ -46,8 +39,8 @@ def shape_of(name: str, revision: str | None = None) -> ModelShape:
     Raises EstimateError.
     """
     shape = _find_shape(name, revision)
-    if shape.kind not in KINDS_OF_TASK[TASK]:
-        kinds = " or ".join(KINDS_OF_TASK[TASK])
+    if shape.kind not in MODEL_KINDS:
+        kinds = " or ".join(MODEL_KINDS)
         raise EstimateError(
             f"{name[:200]} is a model of kind {shape.kind}; {TASK} trains {kinds} models"
         )
@@ -61,7 +54,7 @@ def _find_shape(name: str, revision: str | None) -> ModelShape:
             number = float(count[1]) * UNITS[count[2].upper()]
         except ValueError:  # two points
             number = float("nan")
-        kind = KINDS_OF_TASK[TASK][0]
+        kind = MODEL_KINDS[0]
         if kind == "encoder" and number > LARGEST_ENCODER:
             kind = "decoder"
         return estimate.shape_from_parameters(number, kind)
@@ -109,58 +102,3 @@ def _read_shape(path: Path) -> ModelShape:
         return estimate.shape_from_config(values)
     except EstimateError as error:
         raise EstimateError(f"{path}: {str(error).removeprefix('config.json: ')}") from None
-
-
-def _scratch_shape(config: Config) -> ModelShape:
-    """The model that build_model makes of `model.scratch`."""
-    size: Any = config.model.scratch
-    values: dict[str, Any] = {
-        "hidden_size": size.hidden_size,
-        "num_hidden_layers": size.num_layers,
-        "num_attention_heads": size.num_heads,
-    }
-    if TASK == "llm":
-        values |= {
-            "model_type": "llama",
-            "intermediate_size": int(size.hidden_size * 8 / 3),
-            "vocab_size": size.vocab_size,
-            "tie_word_embeddings": True,
-        }
-    elif TASK == "text_classification":
-        values |= {
-            "model_type": "modernbert",
-            "intermediate_size": int(size.hidden_size * 2),
-            "vocab_size": size.vocab_size,
-            "max_position_embeddings": config.train.max_seq_len,
-        }
-    elif TASK == "image_classification":
-        values |= {
-            "model_type": "vit",
-            "intermediate_size": size.hidden_size * 4,
-            "image_size": size.image_size,
-            "patch_size": size.patch_size,
-        }
-    elif TASK == "audio_classification":
-        seconds: float = getattr(config.data, "max_seconds", 10.0)
-        values |= {
-            "model_type": "audio-spectrogram-transformer",
-            "intermediate_size": size.hidden_size * 4,
-            "patch_size": size.patch_size,
-            "frequency_stride": size.patch_size,
-            "time_stride": size.patch_size,
-            "num_mel_bins": size.num_mel_bins,
-            "max_length": round(100 * seconds) - 2,  # frames of 25 ms every 10 ms
-        }
-    else:  # an image and a text, each with a model of these sizes
-        sides = {"image_size": size.image_size, "patch_size": size.patch_size}
-        wide = size.hidden_size * 8 // 3
-        text = {"model_type": "llama", "intermediate_size": wide, "vocab_size": size.vocab_size}
-        tower = {"model_type": "clip_vision_model", "intermediate_size": size.hidden_size * 2}
-        values = {
-            "model_type": "llava",
-            "image_seq_length": (size.image_size // size.patch_size) ** 2,
-            "vision_feature_layer": -1,
-            "text_config": values | text,
-            "vision_config": values | tower | sides,
-        }
-    return estimate.shape_from_config(values)

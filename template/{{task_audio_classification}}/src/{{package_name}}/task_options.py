@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from typing import Any
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field
 
 from .settings import Section
+from .small_model import SmallTransformer
 
 MAX_SECONDS = 10.0
+# AST's spectrogram has a step every 10 ms that looks at 25 ms, so the last two do not fit
+STEP_S, CUT_STEPS = 0.01, 2
+
+# the kinds of models that the task trains, as the estimate calls them; the first is the usual one
+MODEL_KINDS = ("audio",)
 
 
-class ScratchOptions(Section):
+class ScratchOptions(SmallTransformer):
     """A small audio spectrogram transformer (AST) with random weights, at 16 kHz."""
 
-    hidden_size: PositiveInt = 128
-    """Width; a multiple of num_heads."""
-    num_layers: PositiveInt = 2
-    """Transformer blocks."""
-    num_heads: PositiveInt = 4
-    """Attention heads."""
     num_mel_bins: int = Field(default=64, ge=16, le=128)
     """Bands of the mel spectrogram, which has a step every 10 ms."""
     patch_size: int = Field(default=16, ge=2, le=16)
     """Bands and steps of the pieces of the spectrogram that the model sees as tokens."""
 
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.hidden_size % self.num_heads:
-            nearest = max(1, round(self.hidden_size / self.num_heads)) * self.num_heads
-            raise ValueError(
-                f"model.scratch.hidden_size ({self.hidden_size}) must be a multiple of "
-                f"model.scratch.num_heads ({self.num_heads}); the nearest is {nearest}"
-            )
-        return self
+    def architecture(self, max_seq_len: int, data: TaskDataOptions) -> dict[str, Any]:
+        """The model's config.json, an AST's, but for the classes."""
+        return {
+            **self.transformer("audio-spectrogram-transformer", widening=4),
+            "patch_size": self.patch_size,
+            "frequency_stride": self.patch_size,
+            "time_stride": self.patch_size,
+            "num_mel_bins": self.num_mel_bins,
+            "max_length": frames(data.max_seconds),
+        }
+
+
+def frames(seconds: float) -> int:
+    """Steps of the spectrogram of a recording."""
+    return math.ceil(seconds / STEP_S) - CUT_STEPS
 
 
 class TaskDataOptions(Section):

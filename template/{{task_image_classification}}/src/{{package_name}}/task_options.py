@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from .settings import Section
+from .small_model import SmallTransformer
+
+# the kinds of models that the task trains, as the estimate calls them; the first is the usual one
+MODEL_KINDS = ("vision",)
 
 
-class ScratchOptions(Section):
+class ScratchOptions(SmallTransformer):
     """A small vision transformer (ViT) with random weights."""
 
-    hidden_size: PositiveInt = 128
-    """Width; a multiple of num_heads."""
+    MULTIPLES = (("hidden_size", "num_heads"), ("image_size", "patch_size"))
+
     num_layers: PositiveInt = 4
     """Transformer blocks."""
-    num_heads: PositiveInt = 4
-    """Attention heads."""
     image_size: PositiveInt = 32
     """Pixels of a side, to which every image is scaled; a multiple of patch_size."""
     patch_size: PositiveInt = 4
     """Pixels of a side of the patches that the model sees as tokens."""
 
-    @model_validator(mode="after")
-    def _sizes_divide(self) -> Self:
-        for size, part in (("hidden_size", "num_heads"), ("image_size", "patch_size")):
-            whole, divisor = getattr(self, size), getattr(self, part)
-            if whole % divisor:
-                nearest = max(1, round(whole / divisor)) * divisor
-                raise ValueError(
-                    f"model.scratch.{size} ({whole}) must be a multiple of "
-                    f"model.scratch.{part} ({divisor}); the nearest is {nearest}"
-                )
-        return self
+    def architecture(self, max_seq_len: int, data: TaskDataOptions) -> dict[str, Any]:
+        """The model's config.json, a ViT's, but for the classes."""
+        return {
+            **self.transformer("vit", widening=4),
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+        }
 
 
 class TaskDataOptions(Section):

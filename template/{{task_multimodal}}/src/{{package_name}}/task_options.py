@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 
 from .settings import Section
+from .small_model import SmallTransformer
+
+# the kinds of models that the task trains, as the estimate calls them; the first is the usual one
+MODEL_KINDS = ("vision_language",)
 
 
-class ScratchOptions(Section):
+class ScratchOptions(SmallTransformer):
     """A small decoder and image encoder with random weights; a tokenizer made from the data."""
+
+    MULTIPLES = (("hidden_size", "num_heads"), ("image_size", "patch_size"))
 
     hidden_size: PositiveInt = 128
     """Width of both; a multiple of num_heads."""
     num_layers: PositiveInt = 3
     """Transformer blocks of each."""
-    num_heads: PositiveInt = 4
-    """Attention heads."""
     vocab_size: PositiveInt = 1024
     """Size of the byte-level BPE vocabulary learnt from the training data."""
     image_size: PositiveInt = 32
@@ -25,17 +29,25 @@ class ScratchOptions(Section):
     patch_size: PositiveInt = 8
     """Pixels a side of what becomes one token."""
 
-    @model_validator(mode="after")
-    def _sizes_agree(self) -> Self:
-        for name, of in (("hidden_size", "num_heads"), ("image_size", "patch_size")):
-            whole, part = getattr(self, name), getattr(self, of)
-            if whole % part:
-                nearest = max(1, round(whole / part)) * part
-                raise ValueError(
-                    f"model.scratch.{name} ({whole}) must be a multiple of "
-                    f"model.scratch.{of} ({part}); the nearest is {nearest}"
-                )
-        return self
+    def architecture(self, max_seq_len: int, data: TaskDataOptions) -> dict[str, Any]:
+        """The model's config.json, a LLaVA's, but for what its tokenizer decides."""
+        return {
+            "model_type": "llava",
+            "text_config": {
+                **self.transformer("llama", widening=8 / 3),
+                "num_key_value_heads": self.num_heads,
+                "vocab_size": self.vocab_size,
+                "max_position_embeddings": max_seq_len,
+            },
+            "vision_config": {
+                **self.transformer("clip_vision_model", widening=2),
+                "image_size": self.image_size,
+                "patch_size": self.patch_size,
+            },
+            "image_seq_length": (self.image_size // self.patch_size) ** 2,
+            "vision_feature_layer": -1,
+            "vision_feature_select_strategy": "default",
+        }
 
 
 class TaskDataOptions(Section):

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 
 from .settings import Section
+from .small_model import SmallTransformer
+
+# the kinds of models that the task trains, as the estimate calls them; the first is the usual one
+MODEL_KINDS = ("encoder", "decoder")
 
 
-class ScratchOptions(Section):
+class ScratchOptions(SmallTransformer):
     """A small encoder with random weights and a tokenizer made from the training data."""
 
-    hidden_size: PositiveInt = 128
-    """Width; a multiple of num_heads."""
-    num_layers: PositiveInt = 2
-    """Transformer blocks."""
-    num_heads: PositiveInt = 4
-    """Attention heads."""
     vocab_size: PositiveInt = 4096
     """Size of the byte-level BPE vocabulary learnt from the training data."""
 
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.hidden_size % self.num_heads:
-            nearest = max(1, round(self.hidden_size / self.num_heads)) * self.num_heads
-            raise ValueError(
-                f"model.scratch.hidden_size ({self.hidden_size}) must be a multiple of "
-                f"model.scratch.num_heads ({self.num_heads}); the nearest is {nearest}"
-            )
-        return self
+    def architecture(self, max_seq_len: int, data: TaskDataOptions) -> dict[str, Any]:
+        """The model's config.json, a ModernBERT's, but for what its tokenizer decides."""
+        return {
+            **self.transformer("modernbert", widening=2),
+            "vocab_size": self.vocab_size,
+            "max_position_embeddings": max_seq_len,
+        }
 
 
 class TaskDataOptions(Section):

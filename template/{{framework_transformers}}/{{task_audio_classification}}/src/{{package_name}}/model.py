@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import ASTConfig, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoModelForAudioClassification
 
 from . import classifier
 from .classifier import check, class_names, new_modules, predictions
@@ -39,16 +39,8 @@ def build_model(
     """A pretrained audio model with a new head, or for `scratch` a small AST."""
     if config.model.name_or_path == SCRATCH:
         size = config.model.scratch
-        model_config = ASTConfig(
-            hidden_size=size.hidden_size,
-            intermediate_size=size.hidden_size * 4,
-            num_hidden_layers=size.num_layers,
-            num_attention_heads=size.num_heads,
-            patch_size=size.patch_size,
-            frequency_stride=size.patch_size,
-            time_stride=size.patch_size,
-            max_length=processor.max_length,
-            num_mel_bins=processor.num_mel_bins,
+        model_config = AutoConfig.for_model(
+            **size.architecture(config.train.max_seq_len, config.data),
             problem_type="single_label_classification",
             initializer_range=size.hidden_size**-0.5,  # 0.02, the usual, is for wide models
             **class_names(data),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -11,11 +10,10 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor
 from .config import SCRATCH, Config
 from .errors import ConfigError
 from .pretrained import load
+from .task_options import CUT_STEPS, STEP_S, frames
 
 PROCESSOR_CLASS = AutoFeatureExtractor
 RATE_HZ = 16_000
-# AST's spectrogram has a step every 10 ms that looks at 25 ms, so the last two do not fit
-STEP_S, CUT_STEPS = 0.01, 2
 
 # said of AST's own 128 bands, which every AST was trained with
 warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
@@ -32,7 +30,7 @@ def get_processor(config: Config) -> Any:
         processor: Any = ASTFeatureExtractor(
             sampling_rate=RATE_HZ,
             num_mel_bins=model.scratch.num_mel_bins,
-            max_length=math.ceil(seconds / STEP_S) - CUT_STEPS,
+            max_length=frames(seconds),
         )
     else:
         processor = load(PROCESSOR_CLASS, model.name_or_path, revision=model.revision)

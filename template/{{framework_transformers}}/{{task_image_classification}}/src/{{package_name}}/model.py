@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForImageClassification, ViTConfig
+from transformers import AutoConfig, AutoModelForImageClassification
 
 from .classifier import check, class_names, loss_and_logits, new_modules, predictions
 from .config import SCRATCH, Config
@@ -34,13 +34,8 @@ def build_model(
     """A pretrained image model with a new head, or for `scratch` a small ViT."""
     if config.model.name_or_path == SCRATCH:
         size = config.model.scratch
-        model_config = ViTConfig(
-            hidden_size=size.hidden_size,
-            intermediate_size=size.hidden_size * 4,
-            num_hidden_layers=size.num_layers,
-            num_attention_heads=size.num_heads,
-            image_size=size.image_size,
-            patch_size=size.patch_size,
+        model_config = AutoConfig.for_model(
+            **size.architecture(config.train.max_seq_len, config.data),
             # by its width: with the library's 0.02, which suits large ones, small ones learn late
             initializer_range=size.hidden_size**-0.5,
             problem_type="single_label_classification",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from .chunked_loss import check_head, chunked_loss
 from .config import SCRATCH, Config
@@ -36,19 +36,14 @@ def build_model(
 ) -> PreTrainedModel:
     """Pretrained weights, or for `scratch` a small Llama with random ones."""
     if config.model.name_or_path == SCRATCH:
-        size = config.model.scratch
-        model_config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=size.hidden_size,
-            intermediate_size=size.hidden_size * 8 // 3,
-            num_hidden_layers=size.num_layers,
-            num_attention_heads=size.num_heads,
-            num_key_value_heads=size.num_heads,
-            max_position_embeddings=config.train.max_seq_len,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+        model_config = AutoConfig.for_model(
+            **config.model.scratch.architecture(config.train.max_seq_len, config.data)
+            | {
+                "vocab_size": len(tokenizer),
+                "bos_token_id": None,
+                "eos_token_id": tokenizer.eos_token_id,
+                "pad_token_id": tokenizer.pad_token_id,
+            }
         )
         model = AutoModelForCausalLM.from_config(model_config, dtype=dtype)
     else:

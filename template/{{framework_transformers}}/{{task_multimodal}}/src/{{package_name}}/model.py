@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
+from transformers import AutoModelForImageTextToText, LlavaConfig
 
 from .config import SCRATCH, Config
 from .data import Dataset
@@ -48,35 +48,15 @@ def build_model(
 
 
 def _small(config: Config, processor: Any) -> LlavaConfig:
-    size = config.model.scratch
-    shape = {
-        "hidden_size": size.hidden_size,
-        "num_hidden_layers": size.num_layers,
-        "num_attention_heads": size.num_heads,
-    }
+    architecture = config.model.scratch.architecture(config.train.max_seq_len, config.data)
     tokenizer = processor.tokenizer
-    return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            **shape,
-            intermediate_size=size.hidden_size * 2,
-            image_size=size.image_size,
-            patch_size=size.patch_size,
-        ).to_dict(),
-        text_config=LlamaConfig(
-            **shape,
-            vocab_size=len(tokenizer),
-            intermediate_size=size.hidden_size * 8 // 3,
-            num_key_value_heads=size.num_heads,
-            max_position_embeddings=config.train.max_seq_len,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ).to_dict(),
-        image_token_index=processor.image_token_id,
-        image_seq_length=(size.image_size // size.patch_size) ** 2,
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
-    )
+    architecture["text_config"] |= {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return LlavaConfig(**architecture, image_token_index=processor.image_token_id)
 
 
 def new_modules(model: Any) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForSequenceClassification, ModernBertConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from .classifier import check, class_names, loss_and_logits, new_modules, predictions
 from .config import SCRATCH, Config
@@ -33,22 +33,19 @@ def build_model(
 ) -> PreTrainedModel:
     """A pretrained encoder with a new head, or for `scratch` a small ModernBERT."""
     if config.model.name_or_path == SCRATCH:
-        size = config.model.scratch
-        model_config = ModernBertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=size.hidden_size,
-            intermediate_size=size.hidden_size * 2,
-            num_hidden_layers=size.num_layers,
-            num_attention_heads=size.num_heads,
-            max_position_embeddings=config.train.max_seq_len,
-            classifier_pooling="mean",
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            cls_token_id=None,
-            sep_token_id=None,
-            problem_type="single_label_classification",
-            **class_names(data),
+        model_config = AutoConfig.for_model(
+            **config.model.scratch.architecture(config.train.max_seq_len, config.data)
+            | {
+                "vocab_size": len(tokenizer),
+                "classifier_pooling": "mean",
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": None,
+                "eos_token_id": tokenizer.eos_token_id,
+                "cls_token_id": None,
+                "sep_token_id": None,
+                "problem_type": "single_label_classification",
+                **class_names(data),
+            }
         )
         model = AutoModelForSequenceClassification.from_config(model_config, dtype=dtype)
     else:
