@@ -201,7 +201,7 @@ def test_the_configuration_is_listed_by_dotted_key(report: Any, run_dir: Path) -
     assert report._read_config(run_dir / "config.yaml") == [
         ("model.name_or_path", "C:\\models\\a"),
         ("model.lora.r", "16"),
-        ("model.lora.target_modules", "- q_proj - v_proj"),
+        ("model.lora.target_modules", "q_proj, v_proj"),
         ("tracking.trackers", "[]"),
     ]
 
