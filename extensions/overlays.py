@@ -30,6 +30,7 @@ SHARED: dict[str, tuple[str, tuple[str, ...]]] = {
     "labelled_media_tasks": ("task", ("image_classification", "audio_classification")),
     "adapter_strategies": ("strategy", ("lora", "qlora")),
     "several_gpus": ("parallelism", ("ddp", "fsdp")),
+    "any_tracker": ("tracking", ("wandb", "mlflow")),
 }
 
 
@@ -53,7 +54,9 @@ def variables(questions: Mapping[str, Question], answers: Mapping[str, Any]) -> 
         for value in _values(question):
             result[name(key, value)] = CHOSEN if answered and value in chosen else NOT_CHOSEN
     for shared, (key, values) in SHARED.items():
-        result[shared] = CHOSEN if answers.get(key) in values else NOT_CHOSEN
+        answer = answers.get(key)
+        chosen = answer if isinstance(answer, list) else [answer]
+        result[shared] = CHOSEN if set(chosen).intersection(values) else NOT_CHOSEN
     return result
 
 

@@ -81,4 +81,5 @@ def name(answers: dict[str, Any]) -> str:
     """Return a short name for a test report."""
     serving = "+".join(answers["serving"]) or "unserved"
     parts = ("task", "strategy", "parallelism", "environment", "ci", "license", "gpu")
-    return "-".join([*(str(answers[part]) for part in parts), serving])
+    tracking = "+".join(answers["tracking"]) or "untracked"
+    return "-".join([*(str(answers[part]) for part in parts), serving, tracking])

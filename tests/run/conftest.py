@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,21 @@ def demo(folder: Path) -> Installed:
     )
     assert done.returncode == 0, done.stdout[-4000:]
     return Installed(clone / "demo", "llm", done.stdout)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One .venv with all that any project pins; those of the journeys have their own."""
+    project = helpers.copy_project(tmp_path_factory.mktemp("all") / "project")
+    shutil.copy2(helpers.ROOT / "locks" / "transformers.txt", project / "requirements.txt")
+    subprocess.run(
+        [sys.executable, "scripts/setup_env.py"],
+        cwd=project,
+        env={**os.environ, **tool_environment()},
+        check=True,
+        timeout=600,
+    )
+    return project / ".venv"
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,25 +10,10 @@ import pytest
 import yaml
 
 import helpers
-from projects import Installed, tool_environment
+from projects import Installed
 from scenarios import SCENARIOS, Scenario
 
 pytestmark = pytest.mark.run
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One .venv with all that any project pins; each has had its own in the other files."""
-    project = helpers.copy_project(tmp_path_factory.mktemp("all") / "project")
-    shutil.copy2(helpers.ROOT / "locks" / "transformers.txt", project / "requirements.txt")
-    subprocess.run(
-        [sys.executable, "scripts/setup_env.py"],
-        cwd=project,
-        env={**os.environ, **tool_environment()},
-        check=True,
-        timeout=600,
-    )
-    return project / ".venv"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

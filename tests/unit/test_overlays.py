@@ -61,6 +61,16 @@ def test_each_choice_has_a_variable_and_only_the_chosen_ones_are_set(
     }
 
 
+def test_files_that_trackers_share_come_with_any_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "copier.yml"
+    trackers = "tracking: {type: str, multiselect: true, choices: [wandb, mlflow]}"
+    path.write_text(trackers, "utf-8")
+    for answer, expected in (([], ""), (["mlflow"], "."), (["wandb", "mlflow"], ".")):
+        variables = overlays.variables(questions.read(path), {"tracking": answer})
+        assert variables["any_tracker"] == expected
+        assert variables["tracking_none"] == ("" if expected else ".")
+
+
 def test_before_the_answers_nothing_is_chosen(
     some_questions: dict[str, questions.Question],
 ) -> None:

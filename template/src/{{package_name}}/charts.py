@@ -95,7 +95,7 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 def ticks(low: float, high: float, *, inside: bool = False) -> list[float]:
     """A few round values: from below `low` to above `high`, or whole numbers inside them."""
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal, but for the last bits
         if inside:
             return [low]
         low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)

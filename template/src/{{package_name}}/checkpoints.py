@@ -141,11 +141,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a folder that `write_whole` wrote, or None when it is whole."""
+def damage(path: Path, editable: Collection[str] = ()) -> str | None:
+    """What is wrong with a folder that `write_whole` wrote, or None when it is whole.
+
+    Files in `editable` are passed over.
+    """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest.items():
+            if name in editable:
+                continue
             file = path / name
             if file.stat().st_size != expected["bytes"]:
                 return f"{name} has {file.stat().st_size} bytes, not {expected['bytes']}"

@@ -9,19 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from .errors import ConfigError
 from .finetuning import FinetuningOptions
-from .settings import Section, Settings
+from .settings import Settings
 from .task_options import ScratchOptions, TaskDataOptions, TaskTrainOptions
+from .tracking_options import TrackingConfig
 
 SCRATCH = "scratch"
 
@@ -79,6 +73,10 @@ class TrainConfig(TaskTrainOptions):
     """auto: bf16 from Ampere on, fp16 with loss scaling on older GPUs, fp32 on CPU."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
+    compile: bool = False
+    """Let torch.compile make the model's kernels: minutes at the start, then faster steps."""
+    profile_steps: NonNegativeInt = 0
+    """Steps that a profiler records, after the first six, to profile/ in the run's folder."""
     log_every: PositiveInt = 10
     """Steps between lines of metrics.jsonl."""
     eval_every: PositiveInt | None = None
@@ -116,20 +114,6 @@ class TrainConfig(TaskTrainOptions):
                 if wanted:
                     raise ValueError(f"train.{key} needs evaluations; set train.eval_every")
         return self
-
-
-class TrackingConfig(Section):
-    """Where the numbers go besides metrics.jsonl."""
-
-    trackers: list[str] = []
-    """Names of the trackers to use; metrics.jsonl and report.html are always written."""
-    run_name: str | None = None
-    """Shown by the tracker; the name of output_dir when null."""
-
-    @field_validator("trackers", mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        return [name for name in value.split(",") if name] if isinstance(value, str) else value
 
 
 class Config(Settings):
@@ -170,12 +154,12 @@ def load_trained_config(
 
     `--config` files and `--section.key value` pairs override it.
     """
+    from .registry import model_folder  # which reads run records, and those know Config
+
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser.add_argument(
-        "--model", type=Path, default=Path("models/run/final"), help="folder of a trained model"
-    )
+    add_model_option(parser)
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    known.add_argument("--model", type=Path, default=parser.get_default("model"))
+    known.add_argument("--model", type=model_folder, default=parser.get_default("model"))
     model = known.parse_known_args(argv)[0].model
     kept = model.parent / "config.yaml"
     if kept.is_file():
@@ -188,6 +172,18 @@ def load_trained_config(
             "`make evaluate RUN=models/…` or `--model models/…/final`"
         )
     return Config.load(argv, parser)
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Let a script take `--model`: a folder, or `registry:NAME@ALIAS`."""
+    from .registry import model_folder
+
+    parser.add_argument(
+        "--model",
+        type=model_folder,
+        default=Path("models/run/final"),
+        help="folder of a trained model, or registry:NAME@ALIAS",
+    )
 
 
 def write_schema(path: Path) -> None:

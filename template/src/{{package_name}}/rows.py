@@ -10,16 +10,25 @@ import csv
 import hashlib
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from . import hub
 from .errors import DataError
+from .splitting import content_key, held_out
 
 T = TypeVar("T")
 
+LISTED_ROWS = 20  # of the bad ones; the rest is counted
+STOP_AFTER = 10_000  # bad rows: it is the whole file then, which may be long
+MAX_KINDS = 1000  # of what is wrong with them
 CSV_FIELD_LIMIT = 64 * 2**20  # characters; the csv module's own 131,072 refuses long documents
 
 
@@ -35,6 +44,86 @@ class Row:
     def where(self) -> str:
         """File and line, as an editor understands it."""
         return f"{self.source}:{self.number}"
+
+
+class Located(Protocol):
+    """A row, or a media file that stands for one."""
+
+    @property
+    def where(self) -> str:
+        """File and line, or the file."""
+
+
+Item = TypeVar("Item", bound=Located)
+
+
+@dataclass
+class BadRows:
+    """Rows that cannot be used: counted, the first of them with what is wrong."""
+
+    count: int = 0
+    listed: list[tuple[str, str]] = field(default_factory=list)
+    """(where, sentence) of the first."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """How many rows share a sentence; numbers in it count as equal."""
+
+    def add(self, where: str, sentence: str) -> None:
+        """Remember a row."""
+        self.count += 1
+        if len(self.listed) <= LISTED_ROWS:
+            self.listed.append((where, sentence))
+        kind = re.sub(r"\d[\d,.]*", "…", sentence.replace(where, "").lstrip(": "))
+        self.kinds[kind if kind in self.kinds or len(self.kinds) < MAX_KINDS else "other"] += 1
+
+    def error(self) -> DataError:
+        """The first row's own sentence, then where the others are: one line."""
+        (_, sentence), *others = self.listed
+        if not others:
+            return DataError(sentence)
+        unnamed = self.count - len(self.listed)
+        rows = "rows" if self.count > 2 else "row"
+        return DataError(
+            f"{sentence}; {self.count - 1:,} more {rows} cannot be used: "
+            + places([where for where, _ in others])
+            + (f" and {unnamed:,} more" if unnamed else "")
+            + ("; reading stopped there" if self.count == STOP_AFTER else "")
+        )
+
+
+def checked(
+    items: Iterable[Item], check: Callable[[Item], T], bad: BadRows | None = None
+) -> Iterator[T]:
+    """What `check` makes of each item; where it raises DataError, the item is bad.
+
+    Raises one DataError for all bad items at the end, and yields nothing after the first. With
+    `bad` they are collected there instead: nothing is raised, and all good ones are yielded.
+    An error of `items` itself, such as a file that cannot be read, ends it at once.
+    """
+    found = BadRows() if bad is None else bad
+    for item in items:
+        try:
+            made = check(item)
+        except DataError as error:
+            found.add(item.where, str(error))
+            if bad is None and found.count == STOP_AFTER:
+                break
+        else:
+            if bad is not None or not found.count:
+                yield made
+    if bad is None and found.count:
+        raise found.error()
+
+
+def places(wheres: Sequence[str]) -> str:
+    """`a.csv:3, 9, b.csv:4`: lines of a file that was just named are given alone."""
+    named: list[str] = []
+    last = ""
+    for where in wheres:
+        source, _, number = where.rpartition(":")
+        same = source == last and number.isdecimal()
+        named.append(number if same else where)
+        last = source
+    return ", ".join(named)
 
 
 def read_rows(location: str, split: str = "train", revision: str | None = None) -> Iterator[Row]:
@@ -110,11 +199,18 @@ def content_sha256(locations: Sequence[str]) -> str:
             continue
         for file in data_files(path):
             try:
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+                facts = file.stat()
+                digest.update(_digest(file, facts.st_size, facts.st_mtime_ns))
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}") from None
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(file: Path, size: int, mtime_ns: int) -> bytes:
+    """SHA-256 of a file as it was then: several parts of a run ask for it."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def hold_out(
@@ -125,14 +221,9 @@ def hold_out(
     Items with equal keys land on the same side, and an item keeps its side when others are
     added. With two or more distinct keys neither side is empty.
     """
-    hashes = [int.from_bytes(hashlib.sha256(key(item).encode()).digest()[:8]) for item in items]
-    threshold = int(fraction * 2**64)
-    if len(set(hashes)) > 1:
-        threshold = min(max(threshold, min(hashes) + 1), max(hashes))
-    else:
-        threshold = 0
-    kept = [item for item, digest in zip(items, hashes, strict=True) if digest >= threshold]
-    held = [item for item, digest in zip(items, hashes, strict=True) if digest < threshold]
+    is_held = held_out(np.array([content_key(key(item)) for item in items], np.uint64), fraction)
+    kept = [item for item, out in zip(items, is_held, strict=True) if not out]
+    held = [item for item, out in zip(items, is_held, strict=True) if out]
     return kept, held
 
 

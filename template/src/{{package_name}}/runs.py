@@ -16,7 +16,7 @@ from typing import Any
 from .checkpoints import Checkpoints, damage, is_checkpoint, step_of
 from .config import Config
 from .errors import ConfigError
-from .settings import read_yaml
+from .settings import flat, read_yaml
 
 # keys that may differ between a run and its continuation
 FREE_KEYS = {
@@ -24,9 +24,9 @@ FREE_KEYS = {
     for key in (
         "output_dir epochs max_steps micro_batch_size log_every eval_every save_every "
         "keep_checkpoints resume activation_checkpointing early_stopping_patience final_model "
-        "loss_head"
+        "loss_head compile profile_steps"
     ).split()
-} | {"tracking.trackers", "tracking.run_name"}
+} | {"data.cache_dir"}
 
 
 @dataclass(frozen=True)
@@ -146,23 +146,19 @@ def _changed(config: Config, data_sha256: str, path: Path) -> list[str]:
         kept = Config.checked(kept).model_dump(mode="json")
     except ConfigError:
         pass  # a key that went: compared as it stands
-    before = _flat(kept)
-    now = _flat(config.model_dump(mode="json"))
+    before = flat(kept)
+    now = flat(config.model_dump(mode="json"))
     keys = sorted(set(before) | set(now))
-    changed = [key for key in keys if key not in FREE_KEYS and before.get(key) != now.get(key)]
+    changed = [
+        key
+        for key in keys
+        if key not in FREE_KEYS
+        and not key.startswith("tracking.")
+        and before.get(key) != now.get(key)
+    ]
     if not changed and read_json(path / "run.json").get("data_sha256", data_sha256) != data_sha256:
         changed = ["content of the data files"]
     return changed
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def environment() -> dict[str, Any]:

@@ -70,8 +70,7 @@ def _batches(
     All processes get equally many: they gather a sharded model's weights together. Where there
     is none left, one is repeated and does not count.
     """
-    lengths = [split.length(i) for i in range(len(split))]
-    order = np.argsort(lengths, kind="stable").tolist()
+    order = np.argsort(split.lengths(), kind="stable").tolist()
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     for first in range(0, len(batches), size):
         counts = first + rank < len(batches)

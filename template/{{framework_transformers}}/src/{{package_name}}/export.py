@@ -10,6 +10,7 @@ from .checkpoints import check_replaceable, write_whole
 from .errors import ConfigError, UserError
 from .finetuning import merged
 from .model import AUTO_CLASS
+from .model_card import CARD, write_card
 from .predictor import PROBES, Predictor
 from .pretrained import load, load_trained, save_trained
 from .processor import PROCESSOR_CLASS
@@ -26,14 +27,16 @@ def export(source: Path, output: Path) -> float:
     if output.resolve() == source.resolve():
         raise ConfigError(f"--output is the model's own folder {source}; name another")
     check_replaceable(output)
-    adapted = load_trained(AUTO_CLASS, source, dtype=torch.float32).eval()
+    models = [load_trained(AUTO_CLASS, source, dtype=torch.float32).eval()]
     processor = load(PROCESSOR_CLASS, str(source))
     with torch.inference_mode():
-        before = Predictor(adapted, processor, "", "").logits(PROBES)
+        before = Predictor(models[0], processor, "", "").logits(PROBES)
     largest = [0.0]
 
     def write(path: Path) -> None:
-        save_trained(merged(adapted), processor, path)
+        # out of memory before it is read again: one copy of a large model is enough
+        save_trained(merged(models.pop()), processor, path)
+        write_card(path, source.parent, source / CARD, output / CARD)
         with torch.inference_mode():
             after = Predictor.load(path, device="cpu").logits(PROBES)
         largest[0] = float((after - before).abs().max())

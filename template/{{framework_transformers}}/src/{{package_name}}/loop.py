@@ -22,6 +22,7 @@ from .evaluation import add_up, evaluate, to_device
 from .metrics import Metrics
 from .model import loss_and_logits
 from .optimization import Precision, learning_rate
+from .profiling import Profile
 from .progress import Display, MetricsLog
 from .runs import Run
 from .steps import Feed, Work, seed_everything, smaller_micro_batch
@@ -46,6 +47,7 @@ class Loop:
     precision: Precision
     world: parallel.World
     total: int
+    trackers: Trackers = field(default_factory=Trackers)
     step: int = field(init=False)
     micro_batch_size: int = field(init=False)
     best: Best = field(default_factory=Best)
@@ -74,17 +76,17 @@ class Loop:
             Stop() as stop,
             Feed(self.data, self.config, total, world.rank, world.size) as self._feed,
             Display(total, self.step, THROUGHPUT, quiet=not main) as self._display,
+            Profile(
+                self.config.train.profile_steps if main else 0,
+                self.run.path / "profile",
+                self._display.say,
+            ) as self._profile,
         ):
             self._display.say(f"{self.data.summary()}; {total:,} steps")
             self._log = MetricsLog(self.run.metrics, self.step) if main else None
-            self._trackers = (
-                Trackers(self.config, self.run.path, self._display.say) if main else None
-            )
             try:
                 status = self._run_steps(stop)
             finally:
-                if self._trackers:
-                    self._trackers.finish(status)
                 self.seconds = time.perf_counter() - began
         return status
 
@@ -96,6 +98,7 @@ class Loop:
             self.step += 1
             self._losses.append(loss)
             self._display.step(self.step, loss)
+            self._profile.step()
             last = self.step == self.total
             if last or self.step % train.log_every == 0:
                 self._report(self._throughput(grad_norm, rate))
@@ -238,6 +241,7 @@ class Loop:
             self.best,
             scaler=self.scaler.state_dict(),
             losses=self._losses,
+            total=self.total,
             micro_batch_size={"configured": configured, "used": self.micro_batch_size},
         )
         keep = {self.best.step} if self.config.train.final_model == "best" else set()
@@ -254,6 +258,17 @@ class Loop:
         size = state.get("micro_batch_size", {})
         if size.get("configured") == self.micro_batch_size:  # otherwise a new one was asked for
             self.micro_batch_size = size["used"]
+        self._say_new_schedule(state.get("total", self.total))
+
+    def _say_new_schedule(self, before: int) -> None:
+        """The rate is a function of the last step too: it jumps where that was moved."""
+        train, total = self.config.train, self.total
+        if before != total and train.schedule != "constant":
+            old, new = (learning_rate(self.step, end, train) for end in (before, total))
+            self.world.say(
+                f"train.schedule: {train.schedule} is now laid over {total:,} steps, not "
+                f"{before:,}; the learning rate goes on at {new:.3g}, not {old:.3g}"
+            )
 
     def _best_so_far(self) -> Best:
         """As the checkpoint has it; forgotten where its weights are wanted but not in this run."""
@@ -280,9 +295,10 @@ class Loop:
 
     def _report(self, values: dict[str, Any]) -> None:
         self._display.log(values)
-        if self._log and self._trackers:
+        if self._log:
             self._log.write(values)
-            self._trackers.log({k: v for k, v in values.items() if k != "step"}, self.step)
+        numbers = {name: value for name, value in values.items() if name != "step"}
+        self.trackers.log(numbers, self.step, self._display.say)
 
     def _throughput(self, grad_norm: float, rate: float) -> dict[str, Any]:
         now = time.perf_counter()

@@ -61,9 +61,10 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], train: TrainConfig) -
         {"params": matrices, "weight_decay": train.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    on_gpu = any(p.is_cuda for p in parameters.values())
+    # one pass over memory for each tensor; a step count is kept where its parameter is
+    fused = all(p.device.type in ("cuda", "cpu") for p in parameters.values())
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=train.learning_rate, fused=on_gpu
+        [group for group in groups if group["params"]], lr=train.learning_rate, fused=fused
     )
 
 

@@ -69,9 +69,22 @@ def load_model(auto_class: Any, name_or_path: str, **options: Any) -> Any:
 
 
 def load_base(auto_class: Any, model: ModelConfig, dtype: torch.dtype, **options: Any) -> Any:
-    """Load the pretrained model that is to be trained, as the strategy wants it."""
+    """Load the pretrained model that is to be trained, as the strategy wants it.
+
+    Its attribute `missing_weights` names those that the checkpoint lacks, or has for another
+    number of classes: they are random.
+    """
     options |= finetuning.base_options(model, dtype, pick_device())
-    return load_model(auto_class, model.name_or_path, revision=model.revision, **options)
+    base, info = load_model(
+        auto_class,
+        model.name_or_path,
+        revision=model.revision,
+        output_loading_info=True,
+        **options,
+    )
+    other_sizes = {name for name, *_ in info["mismatched_keys"]}
+    base.missing_weights = sorted({*info["missing_keys"], *other_sizes})
+    return base
 
 
 def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:

@@ -103,20 +103,20 @@ def total_steps(config: Config, num_sequences: int) -> int:
 def step_indices(num_rows: int, batch_size: int, step: int, seed: int) -> list[int]:
     """Rows of one optimizer step: epochs, each shuffled anew, laid end to end."""
     return [
-        _shuffled(num_rows, position // num_rows, seed)[position % num_rows]
+        int(_shuffled(num_rows, position // num_rows, seed)[position % num_rows])
         for position in range(step * batch_size, (step + 1) * batch_size)
     ]
 
 
-_orders: dict[tuple[int, int, int], list[int]] = {}
+_orders: dict[tuple[int, int, int], np.ndarray] = {}
 
 
-def _shuffled(num_rows: int, epoch: int, seed: int) -> list[int]:
+def _shuffled(num_rows: int, epoch: int, seed: int) -> np.ndarray:
     key = (num_rows, epoch, seed)
     if key not in _orders:
         if len(_orders) > 1:
             _orders.clear()  # a step touches two epochs at most, unless the data is tiny
-        _orders[key] = np.random.default_rng((seed, epoch)).permutation(num_rows).tolist()
+        _orders[key] = np.random.default_rng((seed, epoch)).permutation(num_rows)
     return _orders[key]
 
 

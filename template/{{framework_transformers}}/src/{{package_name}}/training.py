@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from . import calibration
+from .blocks import compile_blocks
 from .checkpoints import write_whole
 from .config import Config
-from .data import TASK, Dataset, load, sources
+from .data import TASK, Dataset, Split, load, sources
 from .errors import EXIT_STOPPED, ConfigError, UserError
 from .finetuning import STRATEGY, num_parameters, wrap
 from .loop import Loop
 from .model import build_model, check, new_modules
+from .model_card import CARD, write_card
 from .optimization import Precision, make_optimizer, pick_precision
 from .parallel import PARALLELISM, World, place, start, whole_model
 from .prediction import Prediction, refuse_if_too_large
@@ -32,7 +35,8 @@ from .report import write_report
 from .rows import content_sha256
 from .runs import Run, environment, plan_run, processor_of
 from .steps import check_batch_sizes, seed_everything, total_steps
-from .tracking import refuse_unknown
+from .tracking import Trackers, start_trackers
+from .tracking import check as check_trackers
 from .training_state import Best, kept_buffers, load_checkpoint
 from .utilization import tokens_per_unit
 
@@ -55,7 +59,7 @@ def train(config: Config, force: bool = False) -> Result:
     `force`: also where the prediction says that memory will not do. Raises UserError (and its
     kinds) for what the user can mend.
     """
-    refuse_unknown(config)
+    check_trackers(config)
     with start() as world:
         result = _train(config, world, force)
         if result.exit_code == 0:
@@ -83,21 +87,30 @@ def _train(config: Config, world: World, force: bool) -> Result:
     learnt = {**parameters, **kept_buffers(model)}
     state = load_checkpoint(run.checkpoint, learnt, optimizer) if run.checkpoint else None
     check(model, config, world.device)
+    if config.train.compile:
+        compile_blocks(model)
 
     world.on_main(lambda: _open(config, run, processor, total))
-    loop = Loop(config, run, data, model, parameters, optimizer, precision, world, total)
-    if state:
-        loop.restore(state)
-    status = _run(loop, _facts(config, data, model, parameters, loop))
-    if status == "stopped":
-        world.say(f"stopped at step {loop.step} of {total}; run the same command again to go on")
-        return Result(EXIT_STOPPED, run, model, processor)
+    facts = _facts(config, data, model, parameters, precision, world)
+    trackers = start_trackers(config, run, facts) if world.is_main else Trackers()
+    with trackers:
+        loop = Loop(
+            *(config, run, data, model, parameters, optimizer, precision, world, total, trackers)
+        )
+        if state:
+            loop.restore(state)
+        trackers.status = _run(loop, {**facts, "micro_batch_size": loop.micro_batch_size})
+        if trackers.status == "stopped":
+            world.say(
+                f"stopped at step {loop.step} of {total}; run the same command again to go on"
+            )
+            return Result(EXIT_STOPPED, run, model, processor)
 
-    loop.take_best()
-    model = whole_model(
-        model, loop.learnt, world, lambda: _build(config, processor, data, precision)
-    )
-    world.on_main(lambda: _finish(loop, model, processor, predicted))
+        loop.take_best()
+        model = whole_model(
+            model, loop.learnt, world, lambda: _build(config, processor, data, precision)
+        )
+        world.on_main(lambda: _finish(loop, model, processor, predicted))
     return Result(0, run, model, processor)
 
 
@@ -131,8 +144,7 @@ def _predict(
     config: Config, data: Dataset, world: World, precision: Precision, total: int, force: bool
 ) -> Prediction | None:
     """Say the peak of memory; raises UserError, with the remedy, where it cannot fit."""
-    lengths = [data.train.length(i) for i in range(len(data.train))]
-    mean = sum(lengths) / len(lengths)
+    mean = float(data.train.lengths().mean())
     # an image or a sound is one unit: how many tokens it makes, the model's shape tells
     is_text = mean > 1
     samples = total * config.train.global_batch_size
@@ -162,7 +174,12 @@ def _open(config: Config, run: Run, processor: Any, total: int) -> None:
 
 
 def _facts(
-    config: Config, data: Dataset, model: Any, parameters: Mapping[str, nn.Parameter], loop: Loop
+    config: Config,
+    data: Dataset,
+    model: Any,
+    parameters: Mapping[str, nn.Parameter],
+    precision: Precision,
+    world: World,
 ) -> dict[str, Any]:
     """What run.json says of the run."""
     return {
@@ -170,14 +187,20 @@ def _facts(
         "strategy": STRATEGY,
         "seed": config.train.seed,
         "data_sha256": data.sha256,
-        "device": _device_name(loop.world.device),
-        "processes": loop.world.size,
-        "precision": loop.precision.name,
+        **{f"{split}_rows": _num_rows(getattr(data, split)) for split in ("train", "eval")},
+        "base_commit": getattr(model.config, "_commit_hash", None),
+        "device": _device_name(world.device),
+        "processes": world.size,
+        "precision": precision.name,
         "parameters": num_parameters(model),
         "trained_parameters": sum(p.numel() for p in parameters.values()),
-        "micro_batch_size": loop.micro_batch_size,
         **environment(),
     }
+
+
+def _num_rows(split: Split) -> int:
+    """Rows of the file: a packed sequence holds several."""
+    return len(split.rows(range(len(split))))
 
 
 def _run(loop: Loop, facts: Mapping[str, Any]) -> str:
@@ -203,7 +226,12 @@ def _finish(loop: Loop, model: Any, processor: Any, predicted: Prediction | None
     run = loop.run
     # it would describe the model of before
     (run.path / "evaluation.json").unlink(missing_ok=True)
-    write_whole(run.final, lambda path: save_trained(model, processor, path))
+
+    def write(path: Path) -> None:
+        save_trained(model, processor, path)
+        write_card(path, run.path, run.final / CARD)
+
+    write_whole(run.final, write)
     report = write_report(run.path)
     if predicted:
         on_gpu = loop.world.device.type == "cuda"

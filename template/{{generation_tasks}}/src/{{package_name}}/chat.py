@@ -75,28 +75,61 @@ def encode_conversation(
     never stops. Raises DataError when the chat template refuses the conversation or does not
     build up turn by turn.
     """
+    tokens, trained, turn_ends = encode_conversations([messages], renderer, [row])[0]
+    return tokens.tolist(), trained.tolist(), turn_ends
+
+
+def encode_conversations(
+    conversations: Sequence[Sequence[Message]], renderer: Any, rows: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+    """The same for many, of which a fast tokenizer does several at a time."""
     tokenizer = tokenizer_in(renderer)
-    text, spans = _render_answers(messages, renderer, row)
-    if not spans or spans[-1][1] < len(text.rstrip()):
-        raise DataError(
-            f"row {row}: this tokenizer's chat template does not render turn by turn, "
-            "so the answer cannot be told from the prompt; use another tokenizer or template"
-        )
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    tokens = list(encoded["input_ids"])
-    starts = np.asarray([start for start, _ in encoded["offset_mapping"]])
-    trained = np.zeros(len(tokens), dtype=bool)
-    turn_ends: list[int] = []
-    for start, end in spans:
-        trained |= (starts >= start) & (starts < end)
-        turn_ends.append(int(np.searchsorted(starts, end)))
+    rendered = _render_answers(conversations, renderer, rows)
+    for (text, spans), row in zip(rendered, rows, strict=True):
+        if not spans or spans[-1][1] < len(text.rstrip()):
+            raise DataError(
+                f"row {row}: this tokenizer's chat template does not render turn by turn, "
+                "so the answer cannot be told from the prompt; use another tokenizer or template"
+            )
+    batch = tokenizer(
+        [text for text, _ in rendered],
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
     stop_ids = set(tokenizer.all_special_ids)
-    if tokens[turn_ends[-1] - 1] not in stop_ids and tokenizer.eos_token_id is not None:
-        # a template without an end-of-turn token: end the conversation explicitly
-        tokens = [*tokens[: turn_ends[-1]], int(tokenizer.eos_token_id)]
-        trained = np.append(trained[: turn_ends[-1]], True)
-        turn_ends[-1] += 1
-    return tokens, trained.tolist(), turn_ends
+    encoded = []
+    for i, (text, spans) in enumerate(rendered):
+        ids, place = batch["input_ids"][i], batch.encodings[i]
+        tokens = np.array(ids, dtype=np.uint32)
+        trained = np.zeros(len(tokens), dtype=bool)
+        turn_ends: list[int] = []
+        for start, end in spans:
+            turn_ends.append(_first_token_from(end, place, len(text)))
+            trained[_first_token_from(start, place, len(text)) : turn_ends[-1]] = True
+        if ids[turn_ends[-1] - 1] not in stop_ids and tokenizer.eos_token_id is not None:
+            # a template without an end-of-turn token: end the conversation explicitly
+            tokens = np.append(tokens[: turn_ends[-1]], np.uint32(tokenizer.eos_token_id))
+            trained = np.append(trained[: turn_ends[-1]], True)
+            turn_ends[-1] += 1
+        encoded.append((tokens, trained, turn_ends))
+    return encoded
+
+
+def _first_token_from(character: int, encoding: Any, num_characters: int) -> int:
+    """The first token that starts at this character or after it.
+
+    Asked of the tokenizer: the offsets of all tokens as Python objects would take longer to make
+    than the tokens.
+    """
+    for covered in range(character, num_characters):
+        token = encoding.char_to_token(covered)
+        if token is not None:
+            while token < len(encoding) and encoding.token_to_chars(token)[0] < character:
+                token += 1
+            return int(token)
+    return len(encoding)
 
 
 def end_of_turn(renderer: Any) -> int | None:
@@ -118,33 +151,54 @@ def end_of_turn(renderer: Any) -> int | None:
 
 def render(renderer: Any, messages: Sequence[Message], generate: bool) -> str:
     """The conversation as text, with `generate` up to where the assistant begins to write."""
+    return render_all(renderer, [messages], generate)[0]
+
+
+def render_all(
+    renderer: Any, conversations: Sequence[Sequence[Message]], generate: bool
+) -> list[str]:
+    """The same for many conversations."""
     if renderer.chat_template:
-        return str(
-            renderer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=generate
-            )
+        texts: list[str] = renderer.apply_chat_template(
+            list(map(list, conversations)), tokenize=False, add_generation_prompt=generate
         )
+        return texts
     # a base model's tokenizer: the prompt, a line break, the answer
-    text = "".join(message["content"] + "\n" for message in messages)
-    return text if generate else text.removesuffix("\n")
+    whole = ["".join(each["content"] + "\n" for each in messages) for messages in conversations]
+    return whole if generate else [text.removesuffix("\n") for text in whole]
 
 
 def _render_answers(
-    messages: Sequence[Message], renderer: Any, row: int
-) -> tuple[str, list[tuple[int, int]]]:
-    """The conversation as text, and where in it the assistant's turns start and end."""
-    spans: list[tuple[int, int]] = []
+    conversations: Sequence[Sequence[Message]], renderer: Any, rows: Sequence[int]
+) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Conversations as text, and where in it the assistant's turns start and end."""
+    answers = [
+        [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        for messages in conversations
+    ]
+    pairs = list(zip(conversations, answers, strict=True))
     try:
-        text = render(renderer, messages, generate=False)
-        for i, message in enumerate(messages):
-            if message["role"] == "assistant":
-                before = render(renderer, messages[:i], generate=True)
-                after = render(renderer, messages[: i + 1], generate=False)
-                if text.startswith(before) and text.startswith(after.rstrip()):
-                    spans.append((len(before), len(after.rstrip())))
+        whole = render_all(renderer, conversations, generate=False)
+        befores = render_all(renderer, [m[:i] for m, at in pairs for i in at], generate=True)
+        # after its last turn a conversation is whole
+        parts = [m[: i + 1] for m, at in pairs for i in at if i + 1 < len(m)]
+        afters = render_all(renderer, parts, generate=False) if parts else []
     except TemplateError as error:  # templates refuse roles and orders they do not know
+        if len(conversations) > 1:
+            each = zip(conversations, rows, strict=True)
+            return [_render_answers([one], renderer, [row])[0] for one, row in each]
         raise DataError(
-            f"row {row}: the chat template of this tokenizer refuses the conversation "
+            f"row {rows[0]}: the chat template of this tokenizer refuses the conversation "
             f"({error}); mend or drop the row"
         ) from None
-    return text, spans
+    next_before, next_after = iter(befores), iter(afters)
+    rendered = []
+    for text, (messages, at) in zip(whole, pairs, strict=True):
+        spans: list[tuple[int, int]] = []
+        for i in at:
+            before = next(next_before)
+            after = (next(next_after) if i + 1 < len(messages) else text).rstrip()
+            if text.startswith(before) and text.startswith(after):
+                spans.append((len(before), len(after)))
+        rendered.append((text, spans))
+    return rendered

@@ -7,11 +7,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .media_files import Facts
+
 KIND = "image"  # in messages
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # Pillow can read many more, some of them by other programs; these are what images come in
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000  # 0.3 GB as RGB; a small file may claim any size
+NEARLY_ONE_COLOUR = 4  # of 255, between the darkest and the brightest pixel
 
 
 def check_image(file: BinaryIO) -> tuple[int, int]:
@@ -39,6 +42,16 @@ def decode_image(file: BinaryIO) -> np.ndarray:
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
         except Exception as error:  # a damaged file: decoders raise whatever they stumble over
             raise ValueError(f"is no whole image ({error})") from None
+
+
+def describe(file: BinaryIO) -> Facts:
+    """What `--inspect` tells of a file. Raises ValueError for a damaged one."""
+    with open_image(file) as image:
+        kinds = {"format": str(image.format), "mode": image.mode}
+        sizes = {"Width in pixels": image.width, "Height in pixels": image.height}
+    file.seek(0)
+    contrast = np.ptp(decode_image(file), axis=(0, 1)).max()
+    return Facts(kinds, sizes, "of one colour" if contrast < NEARLY_ONE_COLOUR else None)
 
 
 def open_image(file: BinaryIO) -> Image.Image:

@@ -17,12 +17,13 @@ from .labelled_files import (
     content_hash,
     count_leaked,
     example_key,
+    group_key,
     read_examples,
     split_examples,
     to_record,
+    unusable,
 )
 from .media import TASK, Batch
-from .media_files import reason
 from .rows import content_sha256
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Batch",
     "Example",
     "example_key",
+    "group_key",
     "read_examples",
     "split_examples",
     "to_record",
@@ -51,6 +53,10 @@ class Split:
     def length(self, index: int) -> int:
         """One sample: all are of one size for the model."""
         return 1
+
+    def lengths(self) -> np.ndarray:
+        """One sample each, shape (N,)."""
+        return np.ones(len(self), dtype=np.int64)
 
     def mean_length(self) -> float:
         """One sample."""
@@ -95,7 +101,7 @@ class Dataset:
             with example.open() as file:
                 sample = media.decode(file, self.processor)
         except (OSError, ValueError) as error:
-            raise DataError(f"{example.where}: {reason(error)}; mend or drop it") from None
+            raise unusable(example, error) from None
         if augment:
             rng = np.random.default_rng((*augment, index))
             sample = media.augment(sample, rng, self.processor, self.config)
@@ -111,7 +117,11 @@ class Dataset:
             f"{len(self.train):,} training and {len(self.eval):,} evaluation {media.KIND} files "
             f"in {len(self.labels)} classes"
             + (f"; {self.num_leaked:,} of the latter also in training" if self.num_leaked else "")
+            + media.fit_note([each.seconds for each in self._examples()], self.processor)
         )
+
+    def _examples(self) -> list[Example]:
+        return [*self.train.examples, *self.eval.examples]
 
 
 def num_targets(batch: Batch) -> int:

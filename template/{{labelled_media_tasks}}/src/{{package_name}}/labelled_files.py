@@ -7,7 +7,7 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .media_files import (
     Media,
     Store,
     as_cell,
+    called,
     content_sha256_of_media,
     find_media,
     media_digest,
@@ -25,9 +26,8 @@ from .media_files import (
     reason,
     size_bytes,
 )
-from .rows import Row, data_files, hold_out, local_path, read_rows
+from .rows import BadRows, Row, checked, data_files, hold_out, local_path, read_rows
 
-LISTED_PROBLEMS = 20
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 # folders that are parts of a data set, and hardly classes
 PARTS = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
@@ -43,35 +43,40 @@ class Example:
     """Its row in a table, or its path in a class folder, for messages."""
     where: str
     """The same with the table's name."""
+    seconds: float = 0.0
+    """How long a recording is; images have no length."""
 
     def open(self) -> io.BufferedReader | io.BytesIO:
         """The media as a binary stream. Raises OSError."""
         return open_media(self.media)
 
 
-def read_examples(location: str, data: DataConfig, split: str = "train") -> Iterator[Example]:
+def read_examples(
+    location: str, data: DataConfig, split: str = "train", bad: BadRows | None = None
+) -> Iterator[Example]:
     """Examples of a folder of classes, a table, a folder of tables, or a hub split.
 
-    The header of each file is read. Raises DataError: at once for a row that lacks something,
-    at the end for files that cannot be read, up to 20 of them by name.
+    The header of each file is read. Raises one DataError for all that cannot be used, at the end,
+    or collects it in `bad`.
     """
-    problems: list[str] = []
-    for example in _listed(location, data, split):
+    store = Store()
+
+    def check(item: Row | Example) -> Example:
+        example = validate(item, data, store) if isinstance(item, Row) else item
         try:
             with example.open() as file:
-                media.check(file)
+                return replace(example, seconds=media.check(file))
         except (OSError, ValueError) as error:
-            problems.append(f"{example.where}: {reason(error)}")
-        else:
-            yield example
-    if problems:
-        more = len(problems) - LISTED_PROBLEMS
-        raise DataError(
-            f"{location}: {len(problems):,} of the {media.KIND} files cannot be used; mend or drop "
-            "them:\n       "
-            + "\n       ".join(problems[:LISTED_PROBLEMS])
-            + (f"\n       and {more:,} more" if more > 0 else "")
-        )
+            raise unusable(example, error) from None
+
+    return checked(_listed(location, split), check, bad)
+
+
+def unusable(example: Example, error: Exception) -> DataError:
+    """The error that names the row and its file."""
+    in_table = example.where != str(example.media)
+    what = f": {called(example.media, media.KIND)}" if in_table else ""
+    return DataError(f"{example.where}{what} {reason(error)}; mend or drop it")
 
 
 def validate(row: Row, data: DataConfig, store: Store) -> Example:
@@ -92,15 +97,14 @@ def validate(row: Row, data: DataConfig, store: Store) -> Example:
     return Example(found, str(label).strip(), str(row.number), row.where)
 
 
-def _listed(location: str, data: DataConfig, split: str) -> Iterator[Example]:
+def _listed(location: str, split: str) -> Iterator[Row | Example]:
+    """Rows of tables, or the files of class folders."""
     path = local_path(location)
     if path and path.is_dir() and not _tables(path):
         yield from _of_class_folders(path)
         return
-    store = Store()
     for table in [str(file) for file in _tables(path)] if path else [location]:
-        for row in read_rows(table, split):
-            yield validate(row, data, store)
+        yield from read_rows(table, split)
 
 
 def _tables(path: Path) -> list[Path]:
@@ -161,6 +165,9 @@ def _files(path: Path) -> list[Path]:
 def example_key(example: Example) -> str:
     """What makes two rows the same row: the bytes of the media, whatever its name or class."""
     return media_digest(example.media)
+
+
+group_key = example_key  # rows that must be on the same side when some are held out
 
 
 def to_record(example: Example, data: DataConfig) -> dict[str, Any]:

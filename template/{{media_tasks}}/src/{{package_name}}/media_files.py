@@ -56,11 +56,28 @@ class Embedded:
 Media = Path | Embedded
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What `--inspect` tells of a media file."""
+
+    kinds: Mapping[str, str]
+    """Such as its format; how many files share each is told."""
+    sizes: Mapping[str, float]
+    """Such as its seconds; their distribution is told."""
+    empty: str | None = None
+    """That there is nothing in it to see or hear."""
+
+
 def open_media(media: Media) -> io.BufferedReader | io.BytesIO:
     """The media as a binary stream. Raises OSError."""
     if isinstance(media, Path):
         return media.open("rb")
     return io.BytesIO(media.store.read(media.offset, media.size))
+
+
+def called(media: Media, kind: str) -> str:
+    """What messages about a row call its media."""
+    return f"the {kind} file {media}" if isinstance(media, Path) else f"the {kind}"
 
 
 def size_bytes(media: Media) -> int:
@@ -82,8 +99,9 @@ def as_cell(media: Media) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be read, without its path."""
-    return str(getattr(error, "strerror", None) or error)
+    """Why a file cannot be used, as it goes on after its name."""
+    strerror = getattr(error, "strerror", None)
+    return f"cannot be read: {strerror}" if strerror else str(error)
 
 
 def find_media(row: Row, column: str, value: object, store: Store) -> Media:
@@ -114,6 +132,8 @@ def named_path(row: Row, value: object) -> Path | None:
         raise DataError(
             f"{row.where}: {value[:80]} is an address; download the files and name their paths"
         )
+    if "\0" in value:
+        raise DataError(f"{row.where}: a path holds a zero byte; mend or drop the row")
     path = Path(value.strip())
     beside = Path(row.source).parent / path
     # as users write it: beside the table; as prepare_data writes it: from the project's root
@@ -132,7 +152,7 @@ def media_digest(media: Media) -> str:
         with open_media(media) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{media}: {reason(error)}") from None
+        raise DataError(f"{media} {reason(error)}") from None
 
 
 def content_sha256_of_media(location: str, column: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from .config import Config
+from .media_files import Facts
 from .task_options import MAX_SECONDS
 
 TASK = "audio_classification"
@@ -25,14 +26,43 @@ LONGEST_MINUTES = 10  # a whole file is decoded for each batch that it is in
 RATES_HZ = (1_000, 768_000)
 MAX_CHANNELS = 64
 BLOCK = 2**20  # values decoded at a time, of all channels together
+SILENCE_DB = -60  # the loudest sample of what counts as silent
 SNR_RANGE_DB = 30  # noise is between train.min_snr_db and this much below it
 
 Batch = dict[str, np.ndarray]
 
 
-def check(file: BinaryIO) -> None:
-    """Read the header. Raises ValueError saying what is wrong with the file."""
-    _open(file).close()
+def check(file: BinaryIO) -> float:
+    """Read the header; its seconds. Raises ValueError saying what is wrong with the file."""
+    with _open(file) as sound:
+        return float(sound.frames / sound.samplerate)
+
+
+def fit_note(seconds: Sequence[float], processor: Any) -> str:
+    """How many recordings are cut or repeated to the length that the model hears."""
+    limit = num_samples(processor) / processor.sampling_rate
+    longer = sum(each > limit + 1 / processor.sampling_rate for each in seconds)
+    shorter = sum(each < limit - 1 / processor.sampling_rate for each in seconds)
+    return (
+        f"; {longer:,} are longer than {limit:g} s, of which a part is heard, and {shorter:,} are "
+        "shorter and repeated"
+        if longer or shorter
+        else ""
+    )
+
+
+def describe(file: BinaryIO) -> Facts:
+    """What `--inspect` tells of a file. Raises ValueError for a damaged one."""
+    with _open(file) as sound:
+        kinds = {
+            "format": str(sound.format),
+            "samples a second": f"{sound.samplerate:,}",
+            "channels": str(sound.channels),
+        }
+        seconds = sound.frames / sound.samplerate
+        wave = _mono(sound)
+    silent = np.abs(wave).max(initial=0.0) < _amplitude(SILENCE_DB)
+    return Facts(kinds, {"Seconds": seconds}, "silent" if silent else None)
 
 
 def decode(file: BinaryIO, processor: Any) -> np.ndarray:
@@ -42,17 +72,23 @@ def decode(file: BinaryIO, processor: Any) -> np.ndarray:
     """
     with _open(file) as sound:
         rate_hz = sound.samplerate
-        blocks = sound.blocks(max(1, BLOCK // sound.channels), dtype="float32", always_2d=True)
-        try:
-            wave = np.concatenate([block.mean(axis=1) for block in blocks])
-        except Exception as error:  # a damaged file: decoders raise whatever they stumble over
-            raise ValueError(f"is no whole recording ({_reason(error)})") from None
-    if not np.isfinite(wave).all():
-        raise ValueError("holds values that are infinite or no numbers; write it anew")
+        wave = _mono(sound)
     if rate_hz != processor.sampling_rate:
         wave = soxr.resample(wave, rate_hz, processor.sampling_rate)
     if not len(wave):
         raise ValueError("is too short to hear anything")
+    return wave
+
+
+def _mono(sound: soundfile.SoundFile) -> np.ndarray:
+    """The mean of the channels: (N,), float32. Raises ValueError for a damaged file."""
+    blocks = sound.blocks(max(1, BLOCK // sound.channels), dtype="float32", always_2d=True)
+    try:
+        wave = np.concatenate([block.mean(axis=1) for block in blocks])
+    except Exception as error:  # a damaged file: decoders raise whatever they stumble over
+        raise ValueError(f"is no whole recording ({_reason(error)})") from None
+    if not np.isfinite(wave).all():
+        raise ValueError("holds values that are infinite or no numbers; write it anew")
     return wave
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import PositiveInt
@@ -36,6 +37,9 @@ class ScratchOptions(SmallTransformer):
 
 class TaskDataOptions(Section):
     """Keys of the section `data`."""
+
+    cache_dir: Path = Path("data/cache")
+    """Where tokens are kept for the next run; the folder may be deleted at any time."""
 
 
 class TaskTrainOptions(Section):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import rows
 from .config import Config, DataConfig
 from .errors import DataError
-from .rows import Row, content_sha256, count_shared, hold_out, read_rows
-from .tokens import TokenStore, TokenStoreBuilder, pad
+from .rows import BadRows, Row, checked, content_sha256, read_rows
+from .splitting import content_key, held_out_by_class
+from .token_cache import code_identity, tokenised, tokenizer_identity
+from .tokens import Encoded, TokenRows, TokenStore, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,13 +46,21 @@ class Split:
     def __len__(self) -> int:
         return len(self.store)
 
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        return self.store.lengths()
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, (N,) int64."""
+        return self._lengths
+
     def length(self, index: int) -> int:
         """Tokens of one row."""
-        return len(self.store.sequence(index)[0])
+        return int(self._lengths[index])
 
     def mean_length(self) -> float:
         """Tokens of a row, on average."""
-        return float(self.store.lengths().mean())
+        return float(self._lengths.mean())
 
     def rows(self, indices: Sequence[int]) -> list[int]:
         """Lines of these examples in their file, for messages."""
@@ -117,10 +128,14 @@ def validate(row: Row, data: DataConfig) -> Example:
     return Example(text, str(label).strip(), row.number)
 
 
-def read_examples(location: str, data: DataConfig, split: str = "train") -> Iterator[Example]:
-    """Validated rows of one file, folder or hub split."""
-    for row in read_rows(location, split):
-        yield validate(row, data)
+def read_examples(
+    location: str, data: DataConfig, split: str = "train", bad: BadRows | None = None
+) -> Iterator[Example]:
+    """Validated rows of one file, folder or hub split.
+
+    The bad rows are collected in `bad`, or named in one DataError at the end.
+    """
+    return checked(read_rows(location, split), lambda row: validate(row, data), bad)
 
 
 def example_key(example: Example) -> str:
@@ -128,25 +143,12 @@ def example_key(example: Example) -> str:
     return example.text
 
 
+group_key = example_key  # rows that must be on the same side when some are held out
+
+
 def to_record(example: Example, data: DataConfig) -> dict[str, Any]:
     """The row as prepare_data writes it."""
     return {data.text_column: example.text, data.label_column: example.label}
-
-
-def split_examples(
-    examples: Sequence[Example], fraction: float
-) -> tuple[list[Example], list[Example]]:
-    """Split off `fraction` for evaluation, class by class; equal texts stay together."""
-    kept: list[Example] = []
-    held_out: list[Example] = []
-    by_label: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        by_label[example.label].append(example)
-    for label in sorted(by_label):
-        train, rest = hold_out(by_label[label], example_key, fraction)
-        kept += train
-        held_out += rest
-    return kept, held_out
 
 
 def sources(data: DataConfig) -> list[str]:
@@ -155,22 +157,38 @@ def sources(data: DataConfig) -> list[str]:
 
 
 def load_examples(config: Config) -> tuple[list[Example], list[Example]]:
-    """Training and evaluation rows. Raises DataError when they cannot be learnt from."""
+    """Training and evaluation rows, in memory. Raises DataError when they teach nothing."""
     train = list(read_examples(config.data.train, config.data))
+    names = sorted({example.label for example in train})
+    classes = np.array([names.index(example.label) for example in train])
+    keys = np.array([content_key(example_key(example)) for example in train], np.uint64)
+    held = _held_out(keys, classes, names, config)
+    kept = [example for example, out in zip(train, held, strict=True) if not out]
     if config.data.eval:
-        held_out = list(read_examples(config.data.eval, config.data, "validation"))
-    else:
-        train, held_out = split_examples(train, config.data.eval_fraction)
-    counts = Counter(example.label for example in train)
-    if len(counts) < 2:
-        only = f"only the class `{next(iter(counts))}`" if counts else "no row"
+        return kept, list(read_examples(config.data.eval, config.data, "validation"))
+    return kept, [example for example, out in zip(train, held, strict=True) if out]
+
+
+def _held_out(
+    keys: np.ndarray, classes: np.ndarray, names: Sequence[str], config: Config
+) -> np.ndarray:
+    """Which training rows (N,) are held out, class by class: none where data.eval is set.
+
+    `classes` (N,) number `names`. Raises DataError when the rest cannot be learnt from.
+    """
+    held = np.zeros(len(keys), bool)
+    if not config.data.eval:
+        held = held_out_by_class(keys, classes, config.data.eval_fraction)
+    found = np.unique(classes[~held])
+    if len(found) < 2:
+        only = f"only the class `{names[found[0]]}`" if len(found) else "no row"
         raise DataError(f"{config.data.train}: {only} to train on; a classifier needs two classes")
-    if not held_out:
+    if not config.data.eval and not held.any():
         raise DataError(
             f"{config.data.train}: too few different rows of a class to hold some out for "
             "evaluation; add rows or set data.eval"
         )
-    return train, held_out
+    return held
 
 
 def texts(config: Config) -> Iterator[str]:
@@ -180,14 +198,20 @@ def texts(config: Config) -> Iterator[str]:
 
 def load(config: Config, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """Read, validate and tokenise."""
-    train, held_out = load_examples(config)
-    labels = sorted({example.label for example in train})
+    rows = _tokenise(config, config.data.train, "train", tokenizer)
+    is_held = _held_out(rows.keys, rows.columns["class"], rows.classes, config)
+    train, held = np.flatnonzero(~is_held), np.flatnonzero(is_held)
+    labels = [rows.classes[i] for i in np.unique(rows.columns["class"][train])]
+    held_out_rows = rows
+    if config.data.eval:
+        held_out_rows = _tokenise(config, config.data.eval, "validation", tokenizer)
+        held = np.arange(len(held_out_rows))
     return Dataset(
-        train=_tokenise(train, tokenizer, config, labels, config.data.train),
-        eval=_tokenise(held_out, tokenizer, config, labels, sources(config.data)[-1]),
+        train=_split(rows, train, labels, config.data.train),
+        eval=_split(held_out_rows, held, labels, sources(config.data)[-1]),
         labels=labels,
         sha256=content_sha256(sources(config.data)),
-        num_leaked=count_shared(map(example_key, train), map(example_key, held_out)),
+        num_leaked=int(np.isin(held_out_rows.keys[held], rows.keys[train]).sum()),
         pad_token_id=int(tokenizer.pad_token_id or 0),
     )
 
@@ -196,10 +220,12 @@ def load_eval(config: Config, tokenizer: PreTrainedTokenizerBase, model_config: 
     """Only the held-out rows, for a model that is trained and whose classes are known."""
     labels = [model_config.id2label[i] for i in range(model_config.num_labels)]
     if config.data.eval:
-        held_out = list(read_examples(config.data.eval, config.data, "validation"))
+        rows = _tokenise(config, config.data.eval, "validation", tokenizer)
+        held = np.arange(len(rows))
     else:
-        held_out = load_examples(config)[1]
-    split = _tokenise(held_out, tokenizer, config, labels, sources(config.data)[-1])
+        rows = _tokenise(config, config.data.train, "train", tokenizer)
+        held = np.flatnonzero(_held_out(rows.keys, rows.columns["class"], rows.classes, config))
+    split = _split(rows, held, labels, sources(config.data)[-1])
     return Dataset(
         train=split,
         eval=split,
@@ -210,36 +236,57 @@ def load_eval(config: Config, tokenizer: PreTrainedTokenizerBase, model_config: 
 
 
 def _tokenise(
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    config: Config,
-    labels: Sequence[str],
-    location: str,
-) -> Split:
-    ids = {label: i for i, label in enumerate(labels)}
+    config: Config, location: str, split: str, tokenizer: PreTrainedTokenizerBase
+) -> TokenRows:
+    """All rows of a file or folder."""
     limit = config.train.max_seq_len
-    builder = TokenStoreBuilder()
-    num_cut = 0
-    for example, tokens in zip(examples, _encode(tokenizer, examples), strict=True):
-        if example.label not in ids:
-            known = ", ".join(f"`{label}`" for label in labels[:20])
-            raise DataError(
-                f"{location}:{example.row}: class `{example.label}` never occurs in training "
-                f"({known}); add training rows of it or drop this one"
-            )
-        if len(tokens) > limit:
-            num_cut += 1
-            # again, because cutting must keep the closing special token
-            tokens = tokenizer(example.text, truncation=True, max_length=limit)["input_ids"]
-        builder.add(tokens, True, example.row)
-    return Split(builder.build(), np.asarray([ids[e.label] for e in examples]), num_cut)
+    return tokenised(
+        config.data.cache_dir,
+        location,
+        {
+            "tokenizer": tokenizer_identity(tokenizer),
+            "code": code_identity(__file__, rows.__file__),
+            "columns": [config.data.text_column, config.data.label_column],
+            "max_seq_len": limit,
+        },
+        read_examples(location, config.data, split),
+        example_key,
+        lambda examples: _encode(examples, tokenizer, limit),
+    )
 
 
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], chunk: int = 1000
-) -> Iterator[list[int]]:
-    """Token ids of each text; in chunks, which the Rust tokenizer works on in parallel."""
+def _encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int) -> Encoded:
+    """Column `cut` is 1 for a text of more than `limit` tokens."""
     encode: Callable[..., dict[str, list[list[int]]]] = tokenizer
-    for start in range(0, len(examples), chunk):
-        part = [example.text for example in examples[start : start + chunk]]
-        yield from encode(part, verbose=False)["input_ids"]
+    tokens = encode([example.text for example in examples], verbose=False)["input_ids"]
+    long = [i for i, ids in enumerate(tokens) if len(ids) > limit]
+    if long:
+        # again, because cutting must keep the closing special token
+        cut = encode([examples[i].text for i in long], truncation=True, max_length=limit)
+        for i, ids in zip(long, cut["input_ids"], strict=True):
+            tokens[i] = ids
+    return Encoded(
+        tokens=[np.array(ids, np.uint32) for ids in tokens],
+        columns={"cut": np.isin(np.arange(len(examples)), long)},
+        classes=[example.label for example in examples],
+    )
+
+
+def _split(rows: TokenRows, index: np.ndarray, labels: Sequence[str], location: str) -> Split:
+    """The rows of `index` (N,). Raises DataError for a class that is not among `labels`."""
+    ids = {label: i for i, label in enumerate(labels)}
+    # number of a class in the file -> its number in the model; -1: the model has none
+    numbers = np.array([ids.get(name, -1) for name in rows.classes])
+    classes = numbers[rows.columns["class"][index]]
+    unknown = np.flatnonzero(classes < 0)
+    if len(unknown):
+        row = index[unknown[0]]
+        name = rows.classes[rows.columns["class"][row]]
+        known = ", ".join(f"`{label}`" for label in labels[:20])
+        raise DataError(
+            f"{location}:{rows.rows[row]}: class `{name}` never occurs in training "
+            f"({known}); add training rows of it or drop this one"
+        )
+    starts = np.zeros(len(index), np.int64)
+    store = TokenStore(rows, index, starts, rows.lengths[index])
+    return Split(store, classes, int(rows.columns["cut"][index].sum()))

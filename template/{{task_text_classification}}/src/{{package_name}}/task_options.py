@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import PositiveInt
@@ -31,6 +32,8 @@ class ScratchOptions(SmallTransformer):
 class TaskDataOptions(Section):
     """Keys of the section `data`."""
 
+    cache_dir: Path = Path("data/cache")
+    """Where tokens are kept for the next run; the folder may be deleted at any time."""
     text_column: str = "text"
     """Column that holds the text."""
     label_column: str = "label"

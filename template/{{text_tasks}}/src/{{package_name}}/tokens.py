@@ -1,4 +1,4 @@
-"""Tokenised rows in flat arrays."""
+"""Tokenised rows: what was made of them, and views of the parts that are learnt."""
 
 from __future__ import annotations
 
@@ -11,56 +11,88 @@ from .errors import DataError
 
 
 @dataclass
-class TokenStore:
-    """Sequences end to end: 4 bytes a token and 1 for its mask, however many rows.
+class Encoded:
+    """A few rows, tokenised."""
 
-    `tokens` (T,) uint32; `trained` (T,) bool, the tokens that count in the loss;
-    `offsets` (N + 1,) int64, where each sequence starts; `rows` (N,) int64, its line in the file.
-    """
+    tokens: list[np.ndarray]
+    """Token ids of each row."""
+    trained: list[np.ndarray] = field(default_factory=list)
+    """Which of them count in the loss; empty where all do."""
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    """What else is known of the rows: name -> int32 of shape (N,)."""
+    classes: Sequence[str] = ()
+    """The class of each row, where rows have one."""
 
-    tokens: np.ndarray
-    trained: np.ndarray
-    offsets: np.ndarray
+
+@dataclass
+class TokenRows:
+    """All rows of a file or folder, in its order. Tokens stay on the disk until they are used."""
+
+    tokens: list[np.ndarray]
+    """Token ids, uint16 or uint32, shard by shard: views of files."""
+    trained: list[np.ndarray]
+    """Loss masks, bool; an empty list where every token counts."""
+    shard_starts: np.ndarray
+    """The first row of each shard, (shards,) int64."""
+    starts: np.ndarray
+    """Where each row starts in its shard, (N,) int64."""
+    lengths: np.ndarray
+    """Tokens of each row, (N,) int64."""
     rows: np.ndarray
+    """Its line in the file, (N,) int64."""
+    keys: np.ndarray
+    """64 bits that stand for its content, (N,) uint64."""
+    columns: dict[str, np.ndarray]
+    """What else the task knows of each row, (N,) int32; `class` numbers `classes`."""
+    classes: list[str]
+    """Names of the classes, sorted."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def lengths(self) -> np.ndarray:
-        """Tokens of each sequence, shape (N,)."""
-        return np.diff(self.offsets)
-
-    def sequence(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and loss mask of one sequence."""
-        span = slice(self.offsets[index], self.offsets[index + 1])
-        return self.tokens[span], self.trained[span]
+    def part(self, row: int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and loss mask of a part of one row."""
+        shard = int(np.searchsorted(self.shard_starts, row, side="right")) - 1
+        span = slice(self.starts[row] + start, self.starts[row] + end)
+        tokens = self.tokens[shard][span]
+        return tokens, self.trained[shard][span] if self.trained else np.ones(len(tokens), bool)
 
 
 @dataclass
-class TokenStoreBuilder:
-    """Collects sequences; `build` makes the arrays."""
+class TokenStore:
+    """What is learnt of the rows: part i is `starts[i]` to `ends[i]` of row `index[i]`.
 
-    _tokens: list[np.ndarray] = field(default_factory=list)
-    _trained: list[np.ndarray] = field(default_factory=list)
-    _rows: list[int] = field(default_factory=list)
+    All three are int64 of shape (N,).
+    """
 
-    def add(self, tokens: Sequence[int], trained: Sequence[bool] | bool, row: int) -> None:
-        """Append one sequence; a single `trained` holds for all its tokens."""
-        self._tokens.append(np.asarray(tokens, dtype=np.uint32))
-        self._trained.append(np.broadcast_to(np.asarray(trained, dtype=bool), (len(tokens),)))
-        self._rows.append(row)
+    source: TokenRows
+    index: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    train_on_all: bool = False
+    """Every token counts in the loss, whatever the masks say."""
 
-    def build(self) -> TokenStore:
-        """Join what was added. Raises DataError when nothing was."""
-        if not self._rows:
+    def __post_init__(self) -> None:
+        if not len(self.index):
             raise DataError("no row is left to train on; the counts above say why")
-        lengths = [len(tokens) for tokens in self._tokens]
-        return TokenStore(
-            tokens=np.concatenate(self._tokens),
-            trained=np.concatenate(self._trained),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            rows=np.asarray(self._rows, dtype=np.int64),
-        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The line of each part in its file, shape (N,)."""
+        return self.source.rows[self.index]
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each part, shape (N,)."""
+        return self.ends - self.starts
+
+    def sequence(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and loss mask of one part."""
+        row, start, end = int(self.index[index]), self.starts[index], self.ends[index]
+        tokens, trained = self.source.part(row, start, end)
+        return tokens, np.ones_like(trained) if self.train_on_all else trained
 
 
 def pad(sequences: Sequence[np.ndarray], value: int) -> np.ndarray:

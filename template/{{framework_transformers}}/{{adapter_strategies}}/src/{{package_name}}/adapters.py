@@ -65,15 +65,43 @@ def add_adapters(model: PreTrainedModel, options: ModelConfig, head: list[str]) 
     )
     try:
         adapted = get_peft_model(model, config)
-    except (ValueError, re.error):  # convolutions alone, names it lacks, or no pattern
-        raise ConfigError(
-            f"model.lora.target_modules: {type(model).__name__} has no layer to adapt for "
-            f"{lora.target_modules}; name some of its own"
-        ) from None
+    except (ValueError, re.error) as error:
+        raise ConfigError(_remedy(model, lora, str(error))) from None
+    _keep_statistics(adapted)
     for parameter in adapted.parameters():
         if parameter.requires_grad:  # a new head too: updates are smaller than bf16 can hold
             parameter.data = parameter.data.float()
     return adapted
+
+
+def _remedy(model: PreTrainedModel, lora: LoraOptions, reason: str) -> str:
+    name = type(model).__name__
+    if "lora_dropout" in reason:
+        return f"model.lora.dropout: the experts of {name} take none; set it to 0"
+    if "incompatible" in reason:  # Mamba computes with some of its layers' weights directly
+        layers = re.findall(r"'(\w+)'", reason)[:1]
+        return (
+            f"model.lora.target_modules: {name} cannot have an adapter at {' '.join(layers)}; "
+            f"{lora.target_modules} takes it in, so name the layers to adapt"
+        )
+    # convolutions alone, names it lacks, or no pattern
+    return (
+        f"model.lora.target_modules: {name} has no layer to adapt for {lora.target_modules}; "
+        "name some of its own"
+    )
+
+
+def _keep_statistics(model: Any) -> None:
+    """Let frozen batch norms use the statistics they came with, in training too.
+
+    Otherwise training would change them, and they are not saved with the adapters.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for module in model.modules():
+        frozen = not any(parameter.requires_grad for parameter in module.parameters())
+        if isinstance(module, _BatchNorm) and frozen:
+            module.register_forward_pre_hook(lambda norm, _: norm.eval() and None)
 
 
 def num_parameters(model: Any) -> int:
@@ -88,13 +116,20 @@ def has_adapters(path: Path) -> bool:
 
 def load_base_of(auto_class: Any, path: Path, **options: Any) -> PreTrainedModel:
     """Load the model for which the adapters in the folder `path` were made."""
+    from transformers.utils import logging
+
     from .pretrained import load_model
 
     adapter = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     name, revision = adapter["base_model_name_or_path"], adapter.get("revision")
     # a head of another size in the base is replaced by the one saved with the adapters
     options["ignore_mismatched_sizes"] = True
-    base: PreTrainedModel = load_model(auto_class, name, revision=revision, **options)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # nor would it say so of a head that is not in use
+    try:
+        base: PreTrainedModel = load_model(auto_class, name, revision=revision, **options)
+    finally:
+        logging.set_verbosity(verbosity)
     return base
 
 

@@ -22,8 +22,17 @@ def class_names(data: Dataset) -> dict[str, Any]:
 
 
 def new_modules(model: Any) -> list[str]:
-    """Names of the freshly initialised modules, trained whole beside adapters."""
-    return [name for name, _ in model.named_children() if name in HEAD_NAMES]
+    """Names of the freshly initialised modules, trained whole beside adapters.
+
+    Beside the head there may be more: BERT's pooler is inside of the encoder, and a checkpoint
+    of its masked language model lacks it.
+    """
+    names = [name for name, _ in model.named_children() if name in HEAD_NAMES]
+    for weight in getattr(model, "missing_weights", ()):
+        module = weight.rpartition(".")[0]
+        if module and not any(f"{module}.".startswith(f"{name}.") for name in names):
+            names.append(module)
+    return names
 
 
 def loss_and_logits(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from transformers import GenerationConfig
 
 from .chat import IGNORE, end_of_turn, tokenizer_in
+from .errors import ConfigError
 
 COLDEST = 1e-3  # below this temperature the division overflows, and the likeliest token is certain
 
@@ -41,6 +42,16 @@ def predictions(logits_BLV: torch.Tensor) -> torch.Tensor:
     """
     guesses_BL = logits_BLV.argmax(dim=-1) if logits_BLV.ndim == 3 else logits_BLV
     return F.pad(guesses_BL[:, :-1], (1, 0), value=IGNORE)
+
+
+def refuse_missing(model: Any, name: str) -> None:
+    """Raise ConfigError for a checkpoint without all weights of a model that writes."""
+    if model.missing_weights:
+        raise ConfigError(
+            f"model.name_or_path: {name} lacks {len(model.missing_weights)} weights of a "
+            f"{type(model).__name__}, such as {model.missing_weights[0]}; name a model that was "
+            "trained to write text"
+        )
 
 
 def stop_where_answers_end(model: Any, renderer: Any) -> None:

@@ -36,7 +36,7 @@ def read_input(item: Input, number: int) -> Item:
         content = _content(item)
         media.check(io.BytesIO(content))
     except (OSError, ValueError) as error:
-        raise UserError(f"input {number} {_sentence(error)}") from None
+        raise UserError(f"input {number} {reason(error)}") from None
     return Item(content, number)
 
 
@@ -70,9 +70,4 @@ def _decoded(item: Item, processor: Any) -> np.ndarray:
     try:
         return media.decode(io.BytesIO(item.content), processor)
     except (OSError, ValueError) as error:
-        raise UserError(f"input {item.number} {_sentence(error)}") from None
-
-
-def _sentence(error: Exception) -> str:
-    strerror = getattr(error, "strerror", None)
-    return f"cannot be read: {strerror}" if strerror else reason(error)
+        raise UserError(f"input {item.number} {reason(error)}") from None

@@ -6,7 +6,7 @@ on all GPUs together, for more traffic between them (Zhao et al. 2023, arXiv:230
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from .blocks import blocks
 from .errors import ConfigError
 from .optimization import Precision
 from .world import World, start
@@ -54,8 +55,8 @@ def place(model: Any, world: World, precision: Precision) -> Any:
     mesh = init_device_mesh(world.device.type, (world.size,))
     dtype = None if precision.compute == torch.float32 else precision.compute
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    for layer in [*_layers(model), model]:
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    for part in [*blocks(model), model]:
+        fully_shard(part, mesh=mesh, mp_policy=policy)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             # the loss is divided by the targets of all processes: gradients add up
@@ -64,15 +65,6 @@ def place(model: Any, world: World, precision: Precision) -> Any:
             # one process's rows may leave out a part, such as the image encoder
             module.set_reduce_scatter_unused_params(True, recurse=False)
     return model
-
-
-def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The blocks of every stack in the model, outermost stacks only."""
-    for child in module.children():
-        if isinstance(child, nn.ModuleList) and len(child) > 1:
-            yield from child
-        else:
-            yield from _layers(child)
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:

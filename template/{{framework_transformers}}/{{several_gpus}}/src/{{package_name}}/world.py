@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from .errors import ConfigError, UserError
 from .pretrained import pick_device
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 EXIT_LEFT_ALONE = 70  # scripts/launch.py then looks for the process that was the cause
 PATIENCE = timedelta(minutes=30)  # others wait while one writes a checkpoint or reads the data
+TIME_TO_JOIN = timedelta(minutes=5)  # from the first machine's start to the last one's
 
 
 class LeftAloneError(UserError):
@@ -128,8 +130,24 @@ def start() -> Iterator[World]:
         if here > gpus:
             raise ConfigError(f"{here} processes for {gpus} GPUs; run: make train GPUS={gpus}")
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+    _join(rank, size, "cpu:gloo,cuda:nccl" if gpus else "gloo")
     try:
         yield World(device, rank, size)
     finally:
         dist.destroy_process_group()
+
+
+def _join(rank: int, size: int, backend: str) -> None:
+    """Meet the others at MASTER_ADDR. Raises UserError where some do not come in time."""
+    try:
+        store, *_ = next(rendezvous("env://", rank, size, timeout=TIME_TO_JOIN))
+    except RuntimeError as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(
+            f"the {size} processes of this run did not all meet at {place} within "
+            f"{TIME_TO_JOIN.total_seconds():,.0f} seconds; start the script on every machine, with "
+            "the same NODES and MASTER and its own NODE_RANK, and see that machine 0 can be "
+            f"reached there ({str(error).splitlines()[0][:100]})"
+        ) from None
+    store.set_timeout(PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)

@@ -38,6 +38,8 @@ __all__ = [
 STRATEGY = "qlora"
 QUANTIZATION = "quantization.json"  # beside the adapters: how the base was rounded
 OUTPUT_LAYERS = ("lm_head", "embed_out")  # their error would be the answer's error
+NESTED_POOLER = r".*\.pooler"  # a head too; the names of heads match where a path begins or ends
+READS_WEIGHTS = {"wavlm"}  # computes with the weights of layers without calling them
 
 # that a faster kernel is missing for some CPUs, and in which dtype weights are unfolded
 for _name in ("bitsandbytes.backends.cpu.ops", "transformers.integrations.bitsandbytes"):
@@ -70,6 +72,11 @@ def base_options(options: ModelConfig, dtype: torch.dtype, device: torch.device)
             f"QLoRA needs an NVIDIA or AMD GPU, or a CPU for a try, and this machine offers "
             f"{device.type}; train there, or answer `strategy` with lora (`copier update`)"
         )
+    import bitsandbytes.nn.modules
+
+    # on some CPUs an evaluation would repack the weights for a kernel that rounds more
+    # and passes no gradient on, and training would go on with those
+    bitsandbytes.nn.modules.has_avx512bf16 = lambda: False
     return _rounded(options.quantization, dtype, device)
 
 
@@ -82,16 +89,17 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> Any:
     from torch import nn
 
     layers = _layers(model)
+    if model.config.model_type in READS_WEIGHTS:
+        raise ConfigError(
+            f"model.name_or_path: {type(model).__name__} reads the weights of its attention "
+            "directly, which 4 bits do not allow; answer `strategy` with lora, or name another model"
+        )
     # those of GPT-2 are rounded transposed, and an export could not put them back
     if not layers or any(layer.source_cls is not nn.Linear for layer in layers):
         raise ConfigError(
             f"model.name_or_path: {options.name_or_path} does not have the linear layers that "
             "QLoRA can round to 4 bits; answer `strategy` with lora, or name another model"
         )
-    for layer in layers:
-        # on some CPUs an evaluation would repack the weights for a kernel that rounds more
-        # and passes no gradient on, and training would go on with those
-        layer.support_avx512bf16_for_cpu = False
     # what is saved are adapters, whose folder says in its own file how the base was rounded
     del model.config.quantization_config
     return adapters.add_adapters(model, options, head)
@@ -155,7 +163,7 @@ def _rounded(
             bnb_4bit_quant_type=quantization.type,
             bnb_4bit_use_double_quant=quantization.double,
             bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=[*HEAD_NAMES, *OUTPUT_LAYERS],
+            llm_int8_skip_modules=[*HEAD_NAMES, *OUTPUT_LAYERS, NESTED_POOLER],
         ),
     }
 

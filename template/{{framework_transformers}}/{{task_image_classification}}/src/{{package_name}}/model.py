@@ -60,11 +60,12 @@ def build_model(
 
 @torch.no_grad()
 def _try_one(model: Any, data: Dataset, dtype: torch.dtype) -> None:
-    """Refuse a processor whose images have another size than the model's."""
+    """Refuse a model that cannot take what its processor makes: another size, or more than it."""
     pixels = torch.from_numpy(data.batch(data.train, [0])["pixel_values"])
     try:
         model(pixel_values=pixels.to(model.device, dtype))
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ConfigError(
-            f"model.name_or_path: the model refuses what its own image processor makes: {error}"
+            f"model.name_or_path: {type(model).__name__} cannot take what its own image processor "
+            f"makes ({error}); name another model"
         ) from None

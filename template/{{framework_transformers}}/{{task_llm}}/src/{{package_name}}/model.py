@@ -11,7 +11,7 @@ from .chunked_loss import check_head, chunked_loss
 from .config import SCRATCH, Config
 from .data import Dataset
 from .errors import UserError
-from .generation import next_token_loss, predictions, stop_where_answers_end
+from .generation import next_token_loss, predictions, refuse_missing, stop_where_answers_end
 from .pretrained import load_base
 from .processor import check_limits
 
@@ -48,6 +48,7 @@ def build_model(
         model = AutoModelForCausalLM.from_config(model_config, dtype=dtype)
     else:
         model = load_base(AutoModelForCausalLM, config.model, dtype)
+        refuse_missing(model, config.model.name_or_path)
     model.has_chunked_loss = config.train.loss_head == "chunked"
     stop_where_answers_end(model, tokenizer)
     check_limits(model, tokenizer, config.train.max_seq_len)

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, LlavaConfig
 
 from .config import SCRATCH, Config
 from .data import Dataset
-from .generation import next_token_loss, predictions, stop_where_answers_end
+from .generation import next_token_loss, predictions, refuse_missing, stop_where_answers_end
 from .pretrained import load_base
 from .processor import check_limits
 
@@ -38,6 +38,7 @@ def build_model(
         model = AutoModelForImageTextToText.from_config(_small(config, processor), dtype=dtype)
     else:
         model = load_base(AutoModelForImageTextToText, config.model, dtype)
+        refuse_missing(model, config.model.name_or_path)
         if not config.train.train_vision:
             for name, module in model.named_modules():
                 if name.rpartition(".")[2] in VISION_NAMES:

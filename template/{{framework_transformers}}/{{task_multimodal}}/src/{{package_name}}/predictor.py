@@ -14,9 +14,10 @@ from PIL import Image
 from transformers import GenerationConfig
 
 from .chat import render
-from .data import IMAGE, model_inputs
 from .errors import UserError
 from .generation import Output, generation_options, has_bf16, output, stop_ids
+from .image_chats import IMAGE
+from .image_tokens import model_inputs
 from .images import decode_image
 from .media_files import from_base64
 from .model import AUTO_CLASS

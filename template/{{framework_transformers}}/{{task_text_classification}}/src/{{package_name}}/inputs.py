@@ -29,9 +29,5 @@ def length(item: str) -> int:
 
 def encode(items: Sequence[str], processor: Any, model_config: Any) -> dict[str, torch.Tensor]:
     """The model's inputs: `input_ids` and `attention_mask`, both (B, L)."""
-    positions = getattr(model_config, "max_position_embeddings", None)
-    limit = min(processor.model_max_length, positions or processor.model_max_length)
-    encoded = processor(
-        list(items), padding=True, truncation=True, max_length=limit, return_tensors="pt"
-    )
+    encoded = processor(list(items), padding=True, truncation=True, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}

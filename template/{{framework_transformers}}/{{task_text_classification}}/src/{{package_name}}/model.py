@@ -11,7 +11,7 @@ from .classifier import check, class_names, loss_and_logits, new_modules, predic
 from .config import SCRATCH, Config
 from .data import Dataset
 from .pretrained import load_base
-from .processor import check_limits
+from .processor import check_limits, max_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,4 +60,8 @@ def build_model(
         # decoders find the last token of a padded row by it
         model.config.pad_token_id = tokenizer.pad_token_id
     check_limits(model, tokenizer, config.train.max_seq_len)
+    # saved with it: prediction cuts longer texts there
+    tokenizer.model_max_length = min(
+        tokenizer.model_max_length, max_positions(model) or tokenizer.model_max_length
+    )
     return model

@@ -33,9 +33,22 @@ def get_processor(config: Config) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def max_positions(model: PreTrainedModel) -> int | None:
+    """The longest input in tokens; None where the model sets no limit."""
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    if not positions or positions < 0:
+        return None
+    for name, module in model.named_modules():
+        if name.endswith("embeddings.position_embeddings"):
+            # RoBERTa and its like count from the place after that of padding
+            padding = getattr(module, "padding_idx", None)
+            return positions if padding is None else positions - padding - 1
+    return positions
+
+
 def check_limits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
     """Refuse what the model has no embedding for: positions beyond its last, tokens it lacks."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = max_positions(model)
     if positions and length > positions:
         raise ConfigError(
             f"train.max_seq_len ({length}) is longer than the model's {positions} positions; "

@@ -1,0 +1,1 @@
+"""What `benchmarks/correctness.py` runs, in processes of their own."""

@@ -1,0 +1,149 @@
+"""MLflow's registry behind the project's commands: registered models, versions and aliases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from . import registry
+from .errors import UserError
+from .mlflow_client import connect, experiment
+from .registry import Entry, Version
+from .registry_local import RUN_FILES
+from .runs import read_json
+from .tracking_options import without_secrets
+
+T = TypeVar("T")
+
+TAG = "ml_template"  # of a version: its fields; of a model: the history
+LONGEST_TAG = 4900  # of a registered model, in MLflow 3
+
+
+def _plain(method: Callable[..., T]) -> Callable[..., T]:
+    """MLflow's exceptions become one sentence."""
+
+    @wraps(method)
+    def call(*arguments: Any) -> T:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return method(*arguments)
+        except MlflowException as error:
+            text = " ".join(without_secrets(str(error)).split())[:300]
+            raise UserError(f"MLflow's registry: {text}; look at MLFLOW_TRACKING_URI") from None
+
+    return call
+
+
+class MlflowStore:
+    """Versions are artifacts of a run; the server, or models/mlflow.db, keeps names and aliases."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @_plain
+    def names(self) -> list[str]:
+        """Every registered name that holds a version of ours."""
+        found = self._client.search_registered_models()
+        return sorted(model.name for model in found if self._versions(model.name))
+
+    @_plain
+    def read(self, name: str) -> Entry:
+        """What MLflow has under a name."""
+        model = self._model(name)
+        if model is None:
+            return Entry()
+        aliases = {alias: int(number) for alias, number in model.aliases.items()}
+        return Entry(self._versions(name), aliases, json.loads(model.tags.get(TAG, "[]")))
+
+    @_plain
+    def add(self, version: Version, folder: Path) -> Version:
+        """Upload the files to the run that made them, or to one of their own."""
+        name, client = version.name, self._client
+        if self._model(name) is None:
+            client.create_registered_model(name)
+        run_id = self._run(version, folder)
+        place = f"{name}-{version.digest[:12]}"
+        client.log_artifacts(run_id, str(folder), f"{place}/final")
+        for file in RUN_FILES:
+            if (folder.parent / file).is_file():
+                client.log_artifact(run_id, str(folder.parent / file), place)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{place}/final"
+        kept = {key: value for key, value in asdict(version).items() if key != "number"}
+        tags = {TAG: json.dumps(kept)}
+        made = client.create_model_version(name, source, run_id=run_id, tags=tags)
+        return replace(version, number=int(made.version))
+
+    @_plain
+    def point(self, name: str, alias: str, number: int, history: Sequence[Any]) -> None:
+        """Set the alias; the history is a tag, from which the oldest go when it is full."""
+        steps = list(history)
+        while len(json.dumps(steps)) > LONGEST_TAG:
+            steps.pop(0)
+        self._client.set_registered_model_alias(name, alias, str(number))
+        self._client.set_registered_model_tag(name, TAG, json.dumps(steps))
+
+    @_plain
+    def folder(self, version: Version) -> Path:
+        """The version's files: where they are, if on this machine; else downloaded once."""
+        source = self._client.get_model_version(version.name, str(version.number)).source
+        if source.startswith("file:"):
+            return Path(url2pathname(urlparse(source).path))
+        target = registry.FOLDER / version.name / f"{version.name}-{version.number}"
+        if not (target / "final" / "manifest.json").is_file():
+            from mlflow.artifacts import download_artifacts
+
+            target.mkdir(parents=True, exist_ok=True)
+            download_artifacts(
+                artifact_uri=source.removesuffix("/final"),
+                dst_path=str(target.parent),
+                tracking_uri=self._client.tracking_uri,
+            )
+            place = source.removesuffix("/final").rpartition("/")[2]
+            target.rmdir()
+            (target.parent / place).rename(target)
+        return target / "final"
+
+    def _model(self, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _versions(self, name: str) -> list[Version]:
+        found = self._client.search_model_versions(f"name='{name}'")
+        ours = [
+            Version(number=int(version.version), **json.loads(version.tags[TAG]))
+            for version in found
+            if TAG in version.tags
+        ]
+        return sorted(ours, key=lambda version: version.number)
+
+    def _run(self, version: Version, folder: Path) -> str:
+        from mlflow.exceptions import MlflowException
+
+        known = read_json(folder.parent / "tracking.json").get("mlflow")
+        if known:
+            try:
+                return str(self._client.get_run(known).info.run_id)
+            except MlflowException:
+                pass  # on another server
+        place = experiment(self._client, __package__ or "training")
+        run = self._client.create_run(place, run_name=f"register {version.name}")
+        self._client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+
+def open_store() -> MlflowStore:
+    """The store of this project: a server by MLFLOW_TRACKING_URI, else models/mlflow.db."""
+    return MlflowStore(connect(None))
