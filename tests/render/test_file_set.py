@@ -98,14 +98,18 @@ SHARED = {
     "qlora": {"adapter_strategies"},
     "ddp": {"several_gpus"},
     "fsdp": {"several_gpus"},
+    "wandb": {"any_tracker"},
+    "mlflow": {"any_tracker"},
 }
 
 
 def chosen(answers: dict[str, Any]) -> set[str]:
     """Return the overlay variables which are on, as the design words them."""
     variables = set()
-    for key in ("task", "strategy", "parallelism"):
-        variables |= SHARED.get(answers[key], set())
+    for key in ("task", "strategy", "parallelism", "tracking"):
+        value = answers[key]
+        for each in value if isinstance(value, list) else [value]:
+            variables |= SHARED.get(each, set())
     for key, question in helpers.questions().items():
         if key not in answers or not ("choices" in question or question["type"] == "bool"):
             continue

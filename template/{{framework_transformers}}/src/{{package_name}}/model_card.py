@@ -171,7 +171,7 @@ def _summary(config: Mapping[str, Any], record: Mapping[str, Any], is_adapter: b
     if base:
         commit = record.get("base_commit") or config.get("model", {}).get("revision")
         at = f" at {commit}" if commit else ""
-        origin = f"[{base}](https://huggingface.co/{base}){at}; its licence binds this model too"
+        origin = f"`{base}`{at}; its licence binds this model too"
     else:
         origin = "random weights" if name == SCRATCH else f"a local model called {Path(name).name}"
     how = "LoRA adapters for" if is_adapter else "A model trained from"

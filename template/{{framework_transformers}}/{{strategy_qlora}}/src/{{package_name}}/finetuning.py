@@ -92,7 +92,8 @@ def wrap(model: PreTrainedModel, options: ModelConfig, head: list[str]) -> Any:
     if model.config.model_type in READS_WEIGHTS:
         raise ConfigError(
             f"model.name_or_path: {type(model).__name__} reads the weights of its attention "
-            "directly, which 4 bits do not allow; answer `strategy` with lora, or name another model"
+            "directly, which 4 bits do not allow; answer `strategy` with lora, or name another "
+            "model"
         )
     # those of GPT-2 are rounded transposed, and an export could not put them back
     if not layers or any(layer.source_cls is not nn.Linear for layer in layers):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoImageProcessor, ViTImageProcessorPil
+import transformers
+from transformers import ViTImageProcessorPil
 
 from .config import SCRATCH, Config
 from .pretrained import load
 
 
-class PROCESSOR_CLASS:  # noqa: N801  (a name that every task has)
-    """AutoImageProcessor by Pillow, so that pixels are the same with and without torchvision."""
+class AutoImageProcessor:
+    """The library's, by Pillow, so that pixels are the same with and without torchvision."""
 
     @staticmethod
     def from_pretrained(name_or_path: str, **options: Any) -> Any:
         """Load a model's processor."""
-        return AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **options)
+        return transformers.AutoImageProcessor.from_pretrained(
+            name_or_path, backend="pil", **options
+        )
+
+
+PROCESSOR_CLASS = AutoImageProcessor
 
 
 def get_processor(config: Config) -> Any:
