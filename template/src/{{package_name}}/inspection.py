@@ -23,7 +23,7 @@ from .config import Config, DataConfig
 from .data import Example, example_key, load, read_examples, to_record
 from .errors import ConfigError, DataError
 from .processor import get_processor
-from .rows import LISTED_ROWS, BadRows
+from .rows import LISTED_ROWS, BadRows, places
 from .seen import show
 from .splitting import content_key
 from .terminal import bars, facts, heading, plain
@@ -34,7 +34,7 @@ MAX_CLASSES = 30  # in the table; the rest is counted
 
 @dataclass
 class Tally:
-    """One pass over a location: about 20 bytes a row, and a sample."""
+    """One pass over a location: some 50 bytes a row in memory, and a sample."""
 
     location: str
     bad: BadRows = field(default_factory=BadRows)
@@ -105,7 +105,11 @@ def inspect(config: Config, location: str | None = None, console: Console | None
         raise refusal
     console.print()
     console.print(plain(data.summary()), soft_wrap=True)
-    show(console, data, config, processor)
+    unreadable = show(console, data, config, processor)
+    if unreadable:  # training would stop at the first of them, in the middle of a run
+        first, *others = unreadable
+        more = f"; of other files {len(others):,} cannot be decoded either" if others else ""
+        raise DataError(f"{first}{more}; mend the files or drop their rows")
     console.print("\ntraining accepts this data", style="bold green")
 
 
@@ -139,10 +143,12 @@ def _show_rows(console: Console, tally: Tally) -> None:
         console.print("reading ended early: see the last line", style="bold red")
     if bad.count:
         console.print(f"{bad.count:,} rows cannot be used", style="bold red")
-        if len(bad.kinds) > 1 or bad.count > LISTED_ROWS:
-            for kind, count in bad.kinds.most_common(LISTED_ROWS):
-                console.print(plain(f"  {count:>9,} × {kind}"), soft_wrap=True)
-        for _, sentence in bad.listed[:LISTED_ROWS]:
+        for kind, count in bad.kinds.most_common(LISTED_ROWS):
+            console.print(plain(f"  {count:>9,} × {kind}"), soft_wrap=True)
+        listed = bad.listed[:LISTED_ROWS]
+        # where all have the same fault, such as a column of another name, once is enough
+        said = [places([w for w, _ in listed])] if len(bad.kinds) == 1 else [s for _, s in listed]
+        for sentence in said:
             console.print(plain(f"  {sentence}"), soft_wrap=True)
         if bad.count > LISTED_ROWS:
             console.print(f"  and {bad.count - LISTED_ROWS:,} more")

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .runs import read_json
+
 
 class MetricsLog:
     """metrics.jsonl; a resumed run first drops the lines after its checkpoint."""
@@ -54,6 +56,21 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)
     return lines
+
+
+def final_evaluation(run: Path) -> dict[str, float]:
+    """The newest numbers of each metric on held-out rows, for the weights in the run's final/.
+
+    They are of an earlier step than the last where the best evaluation's weights were taken.
+    """
+    final_step = read_json(run / "run.json").get("final_step")
+    found: dict[str, float] = {}
+    for line in read_metrics(run / "metrics.jsonl"):
+        if isinstance(final_step, int) and line["step"] > final_step:
+            continue
+        values = {name: value for name, value in line.items() if name.startswith("eval_")}
+        found |= {name: value for name, value in values.items() if isinstance(value, int | float)}
+    return found
 
 
 class Display:

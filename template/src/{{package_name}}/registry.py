@@ -25,16 +25,18 @@ from filelock import FileLock, Timeout
 
 from .checkpoints import MANIFEST, damage
 from .errors import ConfigError, UserError
-from .progress import read_metrics
+from .progress import final_evaluation
 from .runs import read_json
 
 PREFIX = "registry:"
 DEFAULT_ALIAS = "champion"
 FOLDER = Path("models/registry")
+OUTPUTS = Path("models/from_registry")
 LOCK_SECONDS = 10.0
 CARD = "README.md"  # people go on writing in it: no part of what a version is
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_resolved: set[Path] = set()  # folders that are versions
 _ALIAS = re.compile(r"(?!v?\d+$|latest$)[a-z0-9][a-z0-9_-]{0,49}")
 
 
@@ -198,7 +200,20 @@ def open_registry() -> Registry:
 @cache
 def model_folder(text: str) -> Path:
     """The folder which `--model` names: a path, or `registry:NAME@ALIAS`."""
-    return open_registry().resolve(text) if text.startswith(PREFIX) else Path(text)
+    if not text.startswith(PREFIX):
+        return Path(text)
+    folder = open_registry().resolve(text)
+    _resolved.add(folder)
+    return folder
+
+
+def output_folder(model: Path) -> Path:
+    """Where commands write what they make of a model: beside it, in its run's folder.
+
+    For a version, which never changes, that is models/from_registry/NAME-NUMBER.
+    """
+    is_version = model in _resolved or FOLDER.resolve() in model.resolve().parents
+    return OUTPUTS / model.resolve().parent.name if is_version else model.parent
 
 
 def digest_of(folder: Path) -> str:
@@ -211,11 +226,8 @@ def digest_of(folder: Path) -> str:
 def about_run(run: Path) -> dict[str, Any]:
     """What a version keeps of its run."""
     record = read_json(run / "run.json")
-    keys = ("task", "strategy", "data_sha256", "git_commit", "git_dirty", "steps")
-    metrics: dict[str, Any] = {}
-    for line in read_metrics(run / "metrics.jsonl"):
-        metrics |= {name: value for name, value in line.items() if name.startswith("eval_")}
-    return {**{key: record.get(key) for key in keys if key in record}, **metrics}
+    keys = ("task", "strategy", "data_sha256", "git_commit", "git_dirty", "steps", "final_step")
+    return {**{key: record[key] for key in keys if key in record}, **final_evaluation(run)}
 
 
 def _check(folder: Path) -> None:

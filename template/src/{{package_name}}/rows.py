@@ -66,6 +66,7 @@ class BadRows:
     """(where, sentence) of the first."""
     kinds: Counter[str] = field(default_factory=Counter)
     """How many rows share a sentence; numbers in it count as equal."""
+    stopped: bool = False  # whether reading ended with the last of them
 
     def add(self, where: str, sentence: str) -> None:
         """Remember a row."""
@@ -86,7 +87,7 @@ class BadRows:
             f"{sentence}; {self.count - 1:,} more {rows} cannot be used: "
             + places([where for where, _ in others])
             + (f" and {unnamed:,} more" if unnamed else "")
-            + ("; reading stopped there" if self.count == STOP_AFTER else "")
+            + ("; reading stopped there" if self.stopped else "")
         )
 
 
@@ -106,6 +107,7 @@ def checked(
         except DataError as error:
             found.add(item.where, str(error))
             if bad is None and found.count == STOP_AFTER:
+                found.stopped = True
                 break
         else:
             if bad is not None or not found.count:
@@ -299,6 +301,12 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"{path}:1 names the column `{repeated[0]}` twice; rename one")
+    separator = next((mark for mark in (";", "\t", "|") if mark in names[0]), None)
+    if len(names) == 1 and separator:
+        raise DataError(
+            f"{path}:1 seems to separate its columns by {separator!r}; save it with commas, or "
+            "with tabs as .tsv"
+        )
     return names
 
 

@@ -174,10 +174,17 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         **versions,
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain")),
+        **_git_state(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git_state() -> dict[str, Any]:
+    """The commit, and whether files differ from it; nothing outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {"git_commit": commit, "git_dirty": bool(_git("status", "--porcelain"))}
 
 
 def _git(*arguments: str) -> str | None:

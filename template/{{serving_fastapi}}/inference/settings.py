@@ -11,7 +11,14 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
-from .project import ENV_PREFIX, ArgumentParser, ConfigError, Section, Settings
+from .project import (
+    ENV_PREFIX,
+    ArgumentParser,
+    ConfigError,
+    Section,
+    Settings,
+    trained_model,
+)
 
 DEFAULT_FILE = Path("configs/serve.yaml")
 
@@ -19,8 +26,8 @@ DEFAULT_FILE = Path("configs/serve.yaml")
 class ServiceOptions(Section):
     """What is served, and where."""
 
-    model: Path | None = None
-    """The `final` folder of a run, or an exported model."""
+    model: str | None = None
+    """The `final` folder of a run, an exported model, or `registry:NAME@ALIAS`."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, so set API_KEYS first."""
     port: int = Field(default=8000, ge=0, le=65535)
@@ -81,10 +88,11 @@ def load_settings(argv: Sequence[str] | None = None) -> tuple[ServeSettings, Pat
     return settings, model_folder(settings.service.model)
 
 
-def model_folder(path: Path | None) -> Path:
-    """Check that a model can be there, before the server starts. Raises ConfigError."""
-    if path is None:
+def model_folder(text: str | None) -> Path:
+    """Check that a model can be there, before the server starts. Raises UserError."""
+    if text is None:
         raise ConfigError("no model to serve; name one with --model models/<run>/final")
+    path = trained_model(text)
     if not path.is_dir():
         raise ConfigError(f"--model {path}: no such folder; train first or name another run")
     if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):

@@ -82,6 +82,7 @@ class Worker:
         self.lost = 0
         self._start, self._keep = start, keep
         self._status = "failed"
+        self._off = False
         self._closing = threading.Event()
         self._queue: queue.Queue[tuple[dict[str, Any], int] | None] = queue.Queue(QUEUE_SIZE)
         # a daemon: the process ends even if a call to the network never does
@@ -90,6 +91,8 @@ class Worker:
 
     def put(self, values: dict[str, Any], step: int) -> None:
         """Hand over one step's numbers; dropped and counted when too many wait."""
+        if self._off:
+            return
         try:
             self._queue.put_nowait((values, step))
         except queue.Full:
@@ -118,6 +121,7 @@ class Worker:
             tracker = self._start()
             self._keep(tracker.id)
         except Exception as error:
+            self._off = True
             self._say(f"could not start and is off: {_reason(error)}")
             return
         self.lines.put(tracker.where)

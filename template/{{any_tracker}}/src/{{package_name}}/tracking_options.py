@@ -46,4 +46,4 @@ class TrackingConfig(Section):
 
 def without_secrets(text: str) -> str:
     """Addresses without `user:password@`."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    return re.sub(r"//[^/\s]*@", "//", text)

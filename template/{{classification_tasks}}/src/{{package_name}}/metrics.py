@@ -26,9 +26,9 @@ class Metrics:
         """The numbers that go into metrics.jsonl."""
         total = self.confusion.sum()
         correct = np.diag(self.confusion)
-        # F1 = 2 TP / (2 TP + FP + FN); classes absent on both sides count as 0, as in scikit-learn
+        # F1 = 2 TP / (2 TP + FP + FN), of the classes that occur on either side, as in scikit-learn
         denominator = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
-        f1 = np.divide(2 * correct, denominator, out=np.zeros(len(correct)), where=denominator > 0)
+        f1 = 2 * correct[denominator > 0] / denominator[denominator > 0]
         return {
             "eval_loss": float(self.loss_sum / total),
             "eval_accuracy": float(correct.sum() / total),

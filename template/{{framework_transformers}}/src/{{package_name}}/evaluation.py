@@ -18,6 +18,7 @@ from .parallel import World
 from .pretrained import load as load_pretrained
 from .pretrained import load_trained, pick_device
 from .processor import PROCESSOR_CLASS
+from .registry import output_folder
 from .runs import write_json
 
 
@@ -80,7 +81,8 @@ def _batches(
 def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     """Evaluate a trained model's folder on the configured held-out data.
 
-    Prints the scalars, writes evaluation.json beside the model, returns all metrics.
+    Prints the scalars, writes evaluation.json beside the model (for a version of the registry
+    into models/from_registry), returns all metrics.
     """
     device = pick_device()
     precision = pick_precision(config.train.precision, device)
@@ -91,7 +93,8 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     data = load_eval(config, processor, model.config)
     metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)
     report = {"data_sha256": data.sha256, **metrics.report()}
-    path = folder.parent / "evaluation.json"
+    path = output_folder(folder) / "evaluation.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
     for name, value in metrics.scalars().items():
         print(f"{name} {value:.4f}")

@@ -286,12 +286,18 @@ class Loop:
         )
         return Best()
 
-    def take_best(self) -> None:
-        """Put the weights with the lowest evaluation loss back, where they are wanted."""
-        step, wanted = self.best.step, self.config.train.final_model == "best"
-        if wanted and step is not None and step != self.step:
+    def take_best(self) -> int:
+        """Put the weights with the lowest evaluation loss back, where they are wanted.
+
+        Returns the step that the weights are of now.
+        """
+        step = self.best.step
+        if self.config.train.final_model != "best" or step is None:
+            return self.step
+        if step != self.step:
             self.world.say(f"taking the weights of step {step}, the best evaluation")
             load_weights(self.run.checkpoints.path(step), self.learnt)
+        return step
 
     def _report(self, values: dict[str, Any]) -> None:
         self._display.log(values)

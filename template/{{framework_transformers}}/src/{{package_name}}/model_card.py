@@ -12,13 +12,12 @@ from typing import Any
 
 import yaml
 from huggingface_hub import ModelCard, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from . import hub
 from .data import TASK
 from .model import AUTO_CLASS
 from .processor import PROCESSOR_CLASS
-from .progress import read_metrics
+from .progress import final_evaluation
 from .runs import read_json
 from .settings import read_yaml
 
@@ -45,6 +44,7 @@ SETTINGS = (
 )
 FACTS = {
     "steps": "steps",
+    "final_step": "step of these weights",
     "precision": "precision",
     "trained_parameters": "trained parameters",
     "parameters": "parameters",
@@ -57,14 +57,14 @@ FACTS = {
     "git_commit": "git commit",
     "git_dirty": "uncommitted changes",
 }
-PLURAL = {"eval_loss": "loss", "eval_macro_f1": "f1"}
+METRIC_TYPES = {"eval_loss": "loss", "eval_macro_f1": "f1"}
 
 
 def write_card(folder: Path, run: Path, *earlier: Path) -> None:
     """Write README.md into `folder`, a model of the run; `earlier` cards may hold your part."""
     record = read_json(run / "run.json")
     config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
-    metrics = last_evaluation(run)
+    metrics = final_evaluation(run)
     is_adapter = (folder / "adapter_config.json").is_file()
     title = run.resolve().name
     head = yaml.safe_dump(
@@ -85,15 +85,6 @@ def write_card(folder: Path, run: Path, *earlier: Path) -> None:
     (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def last_evaluation(run: Path) -> dict[str, float]:
-    """The newest numbers of each metric that training measured on held-out rows."""
-    found: dict[str, float] = {}
-    for line in read_metrics(run / "metrics.jsonl"):
-        values = {name: value for name, value in line.items() if name.startswith("eval_")}
-        found |= {name: value for name, value in values.items() if isinstance(value, int | float)}
-    return found
-
-
 def _metadata(
     config: Mapping[str, Any], metrics: Mapping[str, float], title: str, is_adapter: bool
 ) -> dict[str, Any]:
@@ -112,7 +103,7 @@ def _metadata(
         head |= {"base_model": base, "base_model_relation": "adapter" if is_adapter else "finetune"}
     if is_hub_data:
         head["datasets"] = [data.removeprefix("hub:")]
-    names = {name: PLURAL.get(name, name.removeprefix("eval_")) for name in metrics}
+    names = {name: METRIC_TYPES.get(name, name.removeprefix("eval_")) for name in metrics}
     if metrics:
         head["metrics"] = sorted(set(names.values()))
         evaluated = _data(config, "eval")
@@ -144,8 +135,8 @@ def _licence(config: Mapping[str, Any]) -> str | None:
             offline = not hub.is_reachable()
             card = Path(hf_hub_download(name, CARD, revision=revision, local_files_only=offline))
         return ModelCard.load(card).data.license if card.is_file() else None
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError):
-        return None  # not knowing must not end a run that is done
+    except Exception:  # whatever is wrong with a card of others, the run is done and is kept
+        return None
 
 
 def _base(config: Mapping[str, Any]) -> str | None:
@@ -187,7 +178,10 @@ def _summary(config: Mapping[str, Any], record: Mapping[str, Any], is_adapter: b
 def _kept(earlier: tuple[Path, ...]) -> str:
     """What people wrote into the first card that has something, else the placeholders."""
     for path in earlier:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # mostly: there is none yet
+            continue
         _, begin, rest = text.partition(BEGIN)
         yours, end, _ = rest.partition(END)
         if begin and end and yours.strip() != YOURS.strip():

@@ -19,7 +19,7 @@ from . import calibration
 from .blocks import compile_blocks
 from .checkpoints import write_whole
 from .config import Config
-from .data import TASK, Dataset, Split, load, sources
+from .data import TASK, Dataset, load, sources
 from .errors import EXIT_STOPPED, ConfigError, UserError
 from .finetuning import STRATEGY, num_parameters, wrap
 from .loop import Loop
@@ -75,7 +75,10 @@ def _train(config: Config, world: World, force: bool) -> Result:
     data = load(config, processor)
     total = total_steps(config, len(data.train))
     if _is_complete(config, run, total):
-        world.say(f"{run.path} is complete at step {run.start}; raise train.max_steps to go on")
+        world.say(
+            f"nothing to train: {run.path} is complete at step {run.start}; raise train.max_steps "
+            "to go on, or name another train.output_dir for a new run"
+        )
         return Result(0, run)
 
     predicted = world.on_main(lambda: _predict(config, data, world, precision, total, force))
@@ -106,10 +109,11 @@ def _train(config: Config, world: World, force: bool) -> Result:
             )
             return Result(EXIT_STOPPED, run, model, processor)
 
-        loop.take_best()
+        final_step = loop.take_best()
         model = whole_model(
             model, loop.learnt, world, lambda: _build(config, processor, data, precision)
         )
+        world.on_main(lambda: run.record(final_step=final_step))
         world.on_main(lambda: _finish(loop, model, processor, predicted))
     return Result(0, run, model, processor)
 
@@ -187,7 +191,7 @@ def _facts(
         "strategy": STRATEGY,
         "seed": config.train.seed,
         "data_sha256": data.sha256,
-        **{f"{split}_rows": _num_rows(getattr(data, split)) for split in ("train", "eval")},
+        **{f"{split}_rows": getattr(data, split).num_rows for split in ("train", "eval")},
         "base_commit": getattr(model.config, "_commit_hash", None),
         "device": _device_name(world.device),
         "processes": world.size,
@@ -196,11 +200,6 @@ def _facts(
         "trained_parameters": sum(p.numel() for p in parameters.values()),
         **environment(),
     }
-
-
-def _num_rows(split: Split) -> int:
-    """Rows of the file: a packed sequence holds several."""
-    return len(split.rows(range(len(split))))
 
 
 def _run(loop: Loop, facts: Mapping[str, Any]) -> str:

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 from jinja2 import TemplateError
 
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .rows import Row
 
 IGNORE = -100  # label of a token that does not count in the loss
 
 Message = dict[str, Any]
+TurnEnds = list[tuple[int, int]]  # (an answer's place among the messages, the token after it)
 Content = TypeVar("Content")
 
 
@@ -68,12 +69,13 @@ def tokenizer_in(renderer: Any) -> Any:
 
 def encode_conversation(
     messages: Sequence[Message], renderer: Any, row: int = 0
-) -> tuple[list[int], list[bool], list[int]]:
+) -> tuple[list[int], list[bool], TurnEnds]:
     """Tokens of a conversation, which of them are the assistant's, and where its turns end.
 
     The token that ends a turn counts as the assistant's: a model that is not taught it
-    never stops. Raises DataError when the chat template refuses the conversation or does not
-    build up turn by turn.
+    never stops. Answers that the chat template renders differently once others follow count as
+    prompt, and are not among the turns. Raises DataError when the chat template refuses the
+    conversation or does not build up turn by turn.
     """
     tokens, trained, turn_ends = encode_conversations([messages], renderer, [row])[0]
     return tokens.tolist(), trained.tolist(), turn_ends
@@ -81,12 +83,12 @@ def encode_conversation(
 
 def encode_conversations(
     conversations: Sequence[Sequence[Message]], renderer: Any, rows: Sequence[int]
-) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+) -> list[tuple[np.ndarray, np.ndarray, TurnEnds]]:
     """The same for many, of which a fast tokenizer does several at a time."""
     tokenizer = tokenizer_in(renderer)
     rendered = _render_answers(conversations, renderer, rows)
     for (text, spans), row in zip(rendered, rows, strict=True):
-        if not spans or spans[-1][1] < len(text.rstrip()):
+        if not spans or spans[-1][2] < len(text.rstrip()):
             raise DataError(
                 f"row {row}: this tokenizer's chat template does not render turn by turn, "
                 "so the answer cannot be told from the prompt; use another tokenizer or template"
@@ -98,21 +100,28 @@ def encode_conversations(
         return_token_type_ids=False,
         verbose=False,
     )
+    if batch.encodings is None:
+        raise ConfigError(
+            "model.name_or_path: its tokenizer cannot tell where a token stands in the text, so "
+            "the answer cannot be told from the prompt; name a model with a fast tokenizer"
+        )
     stop_ids = set(tokenizer.all_special_ids)
     encoded = []
     for i, (text, spans) in enumerate(rendered):
         ids, place = batch["input_ids"][i], batch.encodings[i]
         tokens = np.array(ids, dtype=np.uint32)
         trained = np.zeros(len(tokens), dtype=bool)
-        turn_ends: list[int] = []
-        for start, end in spans:
-            turn_ends.append(_first_token_from(end, place, len(text)))
-            trained[_first_token_from(start, place, len(text)) : turn_ends[-1]] = True
-        if ids[turn_ends[-1] - 1] not in stop_ids and tokenizer.eos_token_id is not None:
+        turn_ends: TurnEnds = []
+        for message, start, end in spans:
+            after = _first_token_from(end, place, len(text))
+            turn_ends.append((message, after))
+            trained[_first_token_from(start, place, len(text)) : after] = True
+        last, end = turn_ends[-1]
+        if ids[end - 1] not in stop_ids and tokenizer.eos_token_id is not None:
             # a template without an end-of-turn token: end the conversation explicitly
-            tokens = np.append(tokens[: turn_ends[-1]], np.uint32(tokenizer.eos_token_id))
-            trained = np.append(trained[: turn_ends[-1]], True)
-            turn_ends[-1] += 1
+            tokens = np.append(tokens[:end], np.uint32(tokenizer.eos_token_id))
+            trained = np.append(trained[:end], True)
+            turn_ends[-1] = (last, end + 1)
         encoded.append((tokens, trained, turn_ends))
     return encoded
 
@@ -143,9 +152,9 @@ def end_of_turn(renderer: Any) -> int | None:
             message["content"] = [{"type": "text", "text": message["content"]}]
     try:
         tokens, _, turn_ends = encode_conversation(probe, renderer)
-    except DataError:
+    except (DataError, ConfigError):  # it cannot be trained on conversations, and yet it may write
         return None
-    last = tokens[turn_ends[-1] - 1]
+    last = tokens[turn_ends[-1][1] - 1]
     return last if last in tokenizer_in(renderer).all_special_ids else None
 
 
@@ -170,8 +179,11 @@ def render_all(
 
 def _render_answers(
     conversations: Sequence[Sequence[Message]], renderer: Any, rows: Sequence[int]
-) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Conversations as text, and where in it the assistant's turns start and end."""
+) -> list[tuple[str, list[tuple[int, int, int]]]]:
+    """Conversations as text, and its answers: (place among the messages, start, end).
+
+    Those that the template renders differently once others follow are left out.
+    """
     answers = [
         [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         for messages in conversations
@@ -194,11 +206,11 @@ def _render_answers(
     next_before, next_after = iter(befores), iter(afters)
     rendered = []
     for text, (messages, at) in zip(whole, pairs, strict=True):
-        spans: list[tuple[int, int]] = []
+        spans: list[tuple[int, int, int]] = []
         for i in at:
             before = next(next_before)
             after = (next(next_after) if i + 1 < len(messages) else text).rstrip()
             if text.startswith(before) and text.startswith(after):
-                spans.append((len(before), len(after)))
+                spans.append((i, len(before), len(after)))
         rendered.append((text, spans))
     return rendered

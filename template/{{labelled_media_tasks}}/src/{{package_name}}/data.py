@@ -50,6 +50,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
+        return len(self)
+
     def length(self, index: int) -> int:
         """One sample: all are of one size for the model."""
         return 1

@@ -12,7 +12,7 @@ from .data import Dataset
 from .media_view import show_files
 
 
-def show(console: Console, data: Dataset, config: Config, processor: Any) -> None:
-    """Print it."""
+def show(console: Console, data: Dataset, config: Config, processor: Any) -> list[str]:
+    """Print it; what is wrong with the files that cannot be decoded."""
     examples = [*data.train.examples, *data.eval.examples]
-    show_files(console, [(each.where, each.media) for each in examples], media.describe)
+    return show_files(console, [(each.where, each.media) for each in examples], media.describe)

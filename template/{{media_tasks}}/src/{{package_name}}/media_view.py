@@ -21,8 +21,11 @@ def show_files(
     console: Console,
     files: Sequence[tuple[str, Media]],
     describe: Callable[[BinaryIO], Facts],
-) -> int:
-    """Print what `describe` tells of `files`, (where, media); how many cannot be decoded."""
+) -> list[str]:
+    """Print what `describe` tells of `files`, (where, media).
+
+    Returns a sentence for each that cannot be decoded.
+    """
     chosen = files[:: -(-len(files) // MAX_DECODED) or 1]
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     sizes: dict[str, list[float]] = defaultdict(list)
@@ -51,7 +54,7 @@ def show_files(
         facts(console, {kind: ", ".join(f"{k} {n:,}" for k, n in counts.most_common(8))})
     for size, numbers in sizes.items():
         histogram(console, size, np.asarray(numbers))
-    return len(problems)
+    return problems
 
 
 def _list(console: Console, what: str, names: Sequence[str], style: str) -> None:

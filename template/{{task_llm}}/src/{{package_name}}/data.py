@@ -60,6 +60,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file: a sequence holds several, a long text is several of the store."""
+        return self.store.num_rows
+
     def documents(self, index: int) -> list[int]:
         """Rows of the store in one sequence."""
         found: list[int] = self.packed[self.starts[index] : self.starts[index + 1]].tolist()
@@ -139,7 +144,7 @@ class Dataset:
         if self.num_leaked:
             note += f"; {self.num_leaked:,} evaluation rows also in training"
         return (
-            f"{len(self.train.store):,} training and {len(self.eval.store):,} evaluation rows, "
+            f"{self.train.num_rows:,} training and {self.eval.num_rows:,} evaluation rows, "
             f"{num_tokens:,} training tokens ({trained:.0%} with loss) "
             f"in {len(self.train):,} sequences; {cut:,} rows cut, {dropped:,} left out as too long"
             + note

@@ -47,8 +47,15 @@ class Split:
     tokens: np.ndarray
     num_cut: int = 0
     num_dropped: int = 0
+    num_rewritten: int = 0
+    """Earlier answers that the chat template renders differently later on; they have no loss."""
 
     def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
         return len(self.examples)
 
     def length(self, index: int) -> int:
@@ -109,10 +116,12 @@ class Dataset:
         splits = (self.train, self.eval)
         cut, dropped = (sum(getattr(s, n) for s in splits) for n in ("num_cut", "num_dropped"))
         images = sum(len(example.images) for example in self.train.examples)
+        rewritten = self.train.num_rewritten
         return (
             f"{len(self.train):,} training and {len(self.eval):,} evaluation rows, {images:,} "
             f"training images, {int(self.train.tokens.sum()):,} training tokens with those of "
             f"images; {cut:,} rows cut, {dropped:,} left out as too long"
+            + (f"; {rewritten:,} earlier answers without loss (template)" if rewritten else "")
             + (f"; {self.num_leaked:,} evaluation rows also in training" if self.num_leaked else "")
         )
 
@@ -184,14 +193,15 @@ def _measured(examples: Sequence[Example], processor: Any, config: Config) -> Sp
             raise DataError(
                 f"{example.where}: a text holds the model's own sign for an image; take it out"
             )
-        ends = [len(tokens) if end == turn_ends[-1] else end for end in turn_ends]
+        ends = [*(end for _, end in turn_ends[:-1]), len(tokens)]
         sizes = [_expanded(tokens[:end], example, counts) for end in ends]
         fitting = sum(size <= limit for size in sizes)
+        answers = sum(role == "assistant" for role, _ in example.turns)
+        split.num_rewritten += answers - len(turn_ends)
         split.num_dropped += fitting == 0
         split.num_cut += 0 < fitting < len(sizes)
         if fitting:
-            answers = [i for i, (role, _) in enumerate(example.turns) if role == "assistant"]
-            kept.append(example.cut(answers[fitting - 1] + 1))
+            kept.append(example.cut(turn_ends[fitting - 1][0] + 1))
             lengths.append(sizes[fitting - 1])
     if not kept:
         raise DataError(

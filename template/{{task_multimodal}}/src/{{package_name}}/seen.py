@@ -14,10 +14,11 @@ from .terminal import facts, histogram
 from .token_view import show_batches, show_rows
 
 
-def show(console: Console, data: Dataset, config: Config, processor: Any) -> None:
-    """Print it."""
+def show(console: Console, data: Dataset, config: Config, processor: Any) -> list[str]:
+    """Print it; what is wrong with the images that cannot be decoded."""
     split = data.train
-    images = [(example.where, image) for example in split.examples for image in example.images]
+    examples = [*split.examples, *data.eval.examples]
+    images = [(example.where, image) for example in examples for image in example.images]
     unreadable = show_files(console, images, describe)
     lengths = split.lengths()
     histogram(console, "Tokens of the training rows, those of images included", lengths)
@@ -27,3 +28,4 @@ def show(console: Console, data: Dataset, config: Config, processor: Any) -> Non
     if not unreadable:
         show_batches(console, data, config)
         show_rows(console, data, processor.tokenizer)
+    return unreadable

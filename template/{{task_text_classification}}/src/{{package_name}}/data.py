@@ -46,6 +46,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.store)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
+        return len(self)
+
     @cached_property
     def _lengths(self) -> np.ndarray:
         return self.store.lengths()

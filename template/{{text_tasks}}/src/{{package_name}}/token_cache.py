@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -29,12 +30,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from .errors import DataError
-from .rows import content_sha256, local_path
+from .rows import content_sha256, data_files, local_path
 from .splitting import content_key
 from .tokens import Encoded, TokenRows
 
 SHARD_CHARACTERS = 2**23  # about 2 million tokens: seconds of work, and a few MB of memory
 CHUNK_CHARACTERS, CHUNK_ROWS = 2**19, 1024  # what the tokenizer gets at once
+OPEN_SHARDS = 64  # at once: each is an open file, of which a process may have only some hundred
 NEWS_EVERY_S = 10.0
 DONE = "done.json"
 DTYPES = {"BOOL": "?", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I32": "<i4", "I64": "<i8"}
@@ -75,18 +77,24 @@ def tokenised(
     `identity`: what the tokens follow from, besides the content of `location`. `key`: the content
     of an example. Raises DataError for rows that cannot be used.
     """
-    folder = _folder(cache, location, identity, say)
-    with _alone(folder):
+    content = content_sha256([location])
+    folder = _folder(cache, location, {"content": content, **identity}, say)
+    with _alone(folder) as locked:
         if not _is_done(folder, say):
+            if locked:  # what a process was writing when it was killed
+                for left in folder.glob(".*.[0-9]*"):
+                    left.unlink(missing_ok=True)
             try:
                 count = _build(folder, location, examples, key, encode, say)
+                if content_sha256([location]) != content:
+                    raise DataError(f"{location} changed while it was read; run again")
             except DataError:  # the data will be changed, and have a folder of its own
                 for shard in folder.glob("*.safetensors"):
                     shard.unlink(missing_ok=True)
                 raise
             _write(folder / DONE, json.dumps({"shards": count}).encode())
         count = json.loads((folder / DONE).read_text(encoding="utf-8"))["shards"]
-        return _joined([_read(_shard(folder, number)) for number in range(count)])
+        return _joined([_shard(folder, number) for number in range(count)])
 
 
 def tokenizer_identity(tokenizer: Any) -> str:
@@ -100,6 +108,7 @@ def tokenizer_identity(tokenizer: Any) -> str:
     words = [type(tokenizer).__name__, rules, tokenizer.chat_template, tokenizer.special_tokens_map]
     words.append(getattr(tokenizer, "add_bos_token", None))
     words.append(getattr(tokenizer, "add_eos_token", None))
+    words.append(getattr(tokenizer, "truncation_side", None))
     return hashlib.sha256(json.dumps(words, default=str).encode()).hexdigest()
 
 
@@ -118,9 +127,11 @@ def _folder(
     cache: Path, location: str, identity: Mapping[str, Any], say: Callable[[str], None]
 ) -> Path:
     """The folder for these tokens; it exists and can be written."""
-    if not local_path(location):
+    path = local_path(location)
+    if not path:
         return _temporary()  # a data set of the hub may change under its name
-    words = {"content": content_sha256([location]), **identity}
+    # the same bytes are other rows in a file of another kind
+    words = {"kinds": [file.suffix.lower() for file in data_files(path)], **identity}
     name = hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache / name
     try:
@@ -140,8 +151,8 @@ def _temporary() -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it when a process is killed.
+def _alone(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock, or yield False; the system frees it when a process is killed.
 
     Where there are no locks, processes at the same time do the same work and write the same files.
     """
@@ -150,14 +161,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
         file = (folder / "lock").open("w")
     except (ImportError, OSError):  # Windows; a folder that may only be read
-        yield
+        yield False
         return
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # whoever holds it tells how far it is
+            locked = True
         except OSError:
-            pass  # a network disk without locks
-        yield
+            locked = False  # a network disk without locks
+        yield locked
 
 
 def _is_done(folder: Path, say: Callable[[str], None]) -> bool:
@@ -327,8 +339,16 @@ def _read(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _joined(shards: Sequence[Mapping[str, Any]]) -> TokenRows:
-    """All shards as one; what is small is taken into memory."""
+def _small(path: Path) -> dict[str, Any]:
+    """What a shard holds besides tokens, in memory: the file is closed again."""
+    arrays = _read(path)
+    names = arrays.keys() - {"tokens", "trained", "classes"}
+    return {"classes": arrays["classes"], **{name: np.array(arrays[name]) for name in names}}
+
+
+def _joined(paths: Sequence[Path]) -> TokenRows:
+    """All shards as one: what is small is taken into memory, tokens are read when they are used."""
+    shards = [_small(path) for path in paths]
     counts = [len(shard["rows"]) for shard in shards]
     classes = sorted({name for shard in shards for name in shard["classes"]})
     numbers = {name: number for number, name in enumerate(classes)}
@@ -348,8 +368,7 @@ def _joined(shards: Sequence[Mapping[str, Any]]) -> TokenRows:
         ]
         columns["class"] = np.concatenate(renumbered)
     return TokenRows(
-        tokens=[shard["tokens"] for shard in shards],
-        trained=[shard["trained"] for shard in shards if "trained" in shard],
+        shard=lru_cache(OPEN_SHARDS)(lambda number: _read(paths[number])),
         shard_starts=np.cumsum([0, *counts[:-1]]),
         starts=np.concatenate([np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]),
         lengths=join("lengths"),

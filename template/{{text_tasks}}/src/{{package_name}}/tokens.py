@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -28,10 +29,10 @@ class Encoded:
 class TokenRows:
     """All rows of a file or folder, in its order. Tokens stay on the disk until they are used."""
 
-    tokens: list[np.ndarray]
-    """Token ids, uint16 or uint32, shard by shard: views of files."""
-    trained: list[np.ndarray]
-    """Loss masks, bool; an empty list where every token counts."""
+    shard: Callable[[int], Mapping[str, np.ndarray]]
+    """Views of a shard's file: `tokens`, uint16 or uint32, and the loss mask `trained`, bool,
+    which is missing where every token counts.
+    """
     shard_starts: np.ndarray
     """The first row of each shard, (shards,) int64."""
     starts: np.ndarray
@@ -52,10 +53,10 @@ class TokenRows:
 
     def part(self, row: int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and loss mask of a part of one row."""
-        shard = int(np.searchsorted(self.shard_starts, row, side="right")) - 1
+        shard = self.shard(int(np.searchsorted(self.shard_starts, row, side="right")) - 1)
         span = slice(self.starts[row] + start, self.starts[row] + end)
-        tokens = self.tokens[shard][span]
-        return tokens, self.trained[shard][span] if self.trained else np.ones(len(tokens), bool)
+        tokens = shard["tokens"][span]
+        return tokens, shard["trained"][span] if "trained" in shard else np.ones(len(tokens), bool)
 
 
 @dataclass
@@ -78,6 +79,11 @@ class TokenStore:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @cached_property
+    def num_rows(self) -> int:
+        """Rows of the file: a long text has several parts."""
+        return len(np.unique(self.index))
 
     @property
     def rows(self) -> np.ndarray:

@@ -7,11 +7,28 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .tracking import refuse_placeholder
+
 MODELS = Path("models")
+SQLITE = "sqlite:///"
+
+
+def refuse_placeholders() -> None:
+    """Raise ConfigError for credentials that are still those of .env.example."""
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
+        refuse_placeholder(
+            variable,
+            "ask those who run your MLflow server, or unset it: runs and versions are then kept "
+            "in models/mlflow.db",
+        )
 
 
 def connect(server: str | None) -> Any:
-    """Return an MlflowClient; nothing of its use is reported to MLflow's makers."""
+    """Return an MlflowClient; nothing of its use is reported to MLflow's makers.
+
+    Raises ConfigError for a placeholder, MlflowException for an address of no known kind.
+    """
+    refuse_placeholders()
     for name, value in (
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
         # an outage is noticed after seconds; the default is many minutes
@@ -33,7 +50,13 @@ def address_of(server: str | None) -> str:
     if given:
         return given
     MODELS.mkdir(exist_ok=True)
-    return f"sqlite:///{(MODELS / 'mlflow.db').resolve().as_posix()}"
+    return f"{SQLITE}{(MODELS / 'mlflow.db').resolve().as_posix()}"
+
+
+def database(client: Any) -> Path | None:
+    """The SQLite file that a client writes to; None for a server."""
+    address = str(client.tracking_uri).partition("?")[0]
+    return Path(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
 
 
 def experiment(client: Any, name: str) -> str:
@@ -41,7 +64,7 @@ def experiment(client: Any, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    is_local = str(client.tracking_uri).startswith("sqlite:")
+    file = database(client)
     # a server knows itself where artifacts go
-    location = (MODELS / "mlartifacts").resolve().as_uri() if is_local else None
+    location = (file.parent / "mlartifacts").resolve().as_uri() if file else None
     return str(client.create_experiment(name, artifact_location=location))

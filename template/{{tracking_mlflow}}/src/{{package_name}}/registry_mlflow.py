@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from . import registry
-from .errors import UserError
+from .errors import ConfigError, UserError
 from .mlflow_client import connect, experiment
 from .registry import Entry, Version
 from .registry_local import RUN_FILES
 from .runs import read_json
+from .settings import read_yaml
 from .tracking_options import without_secrets
 
 T = TypeVar("T")
 
 TAG = "ml_template"  # of a version: its fields; of a model: the history
 LONGEST_TAG = 4900  # of a registered model, in MLflow 3
+STEP = {"when", "by", "action", "alias", "from", "to"}  # of the history
 
 
 def _plain(method: Callable[..., T]) -> Callable[..., T]:
@@ -31,10 +35,12 @@ def _plain(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
     def call(*arguments: Any) -> T:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return method(*arguments)
-        except MlflowException as error:
+        # ImportError: a database's driver that is not installed; OSError: its file, or no space
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             text = " ".join(without_secrets(str(error)).split())[:300]
             raise UserError(f"MLflow's registry: {text}; look at MLFLOW_TRACKING_URI") from None
 
@@ -50,7 +56,7 @@ class MlflowStore:
     @_plain
     def names(self) -> list[str]:
         """Every registered name that holds a version of ours."""
-        found = self._client.search_registered_models()
+        found = _every(self._client.search_registered_models)
         return sorted(model.name for model in found if self._versions(model.name))
 
     @_plain
@@ -60,12 +66,18 @@ class MlflowStore:
         if model is None:
             return Entry()
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
-        return Entry(self._versions(name), aliases, json.loads(model.tags.get(TAG, "[]")))
+        history = _read_tag(model.tags.get(TAG, "[]"), name)
+        if not isinstance(history, list) or not all(
+            isinstance(step, dict) and step.keys() >= STEP for step in history
+        ):
+            raise _edited(name)
+        return Entry(self._versions(name), aliases, history)
 
     @_plain
     def add(self, version: Version, folder: Path) -> Version:
         """Upload the files to the run that made them, or to one of their own."""
         name, client = version.name, self._client
+        _refuse_other_server(folder.parent)
         if self._model(name) is None:
             client.create_registered_model(name)
         run_id = self._run(version, folder)
@@ -86,8 +98,14 @@ class MlflowStore:
         steps = list(history)
         while len(json.dumps(steps)) > LONGEST_TAG:
             steps.pop(0)
-        self._client.set_registered_model_alias(name, alias, str(number))
+        before = self._client.get_registered_model(name).tags.get(TAG, "[]")
+        # the tag first: no alias moves that the history does not tell of
         self._client.set_registered_model_tag(name, TAG, json.dumps(steps))
+        try:
+            self._client.set_registered_model_alias(name, alias, str(number))
+        except Exception:
+            self._client.set_registered_model_tag(name, TAG, before)
+            raise
 
     @_plain
     def folder(self, version: Version) -> Path:
@@ -95,20 +113,27 @@ class MlflowStore:
         source = self._client.get_model_version(version.name, str(version.number)).source
         if source.startswith("file:"):
             return Path(url2pathname(urlparse(source).path))
-        target = registry.FOLDER / version.name / f"{version.name}-{version.number}"
-        if not (target / "final" / "manifest.json").is_file():
-            from mlflow.artifacts import download_artifacts
-
-            target.mkdir(parents=True, exist_ok=True)
-            download_artifacts(
-                artifact_uri=source.removesuffix("/final"),
-                dst_path=str(target.parent),
-                tracking_uri=self._client.tracking_uri,
-            )
-            place = source.removesuffix("/final").rpartition("/")[2]
-            target.rmdir()
-            (target.parent / place).rename(target)
+        # by the digest: another server has other models under the same name and number
+        kept = registry.FOLDER / ".downloads" / version.digest[:16]
+        target = kept / f"{version.name}-{version.number}"
+        if not target.is_dir():
+            self._download(source.removesuffix("/final"), target)
         return target / "final"
+
+    def _download(self, source: str, target: Path) -> None:
+        """Into a folder of its own, then in one move: several processes may do it at once."""
+        from mlflow.artifacts import download_artifacts
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+            download_artifacts(
+                artifact_uri=source, dst_path=folder, tracking_uri=self._client.tracking_uri
+            )
+            try:
+                (Path(folder) / source.rpartition("/")[2]).rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was quicker
+                    raise
 
     def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -121,12 +146,15 @@ class MlflowStore:
             raise
 
     def _versions(self, name: str) -> list[Version]:
-        found = self._client.search_model_versions(f"name='{name}'")
-        ours = [
-            Version(number=int(version.version), **json.loads(version.tags[TAG]))
-            for version in found
-            if TAG in version.tags
-        ]
+        ours = []
+        for version in _every(self._client.search_model_versions, f"name='{name}'"):
+            if TAG in version.tags:
+                which = f"{name}@{version.version}"
+                try:
+                    kept = _read_tag(version.tags[TAG], which)
+                    ours.append(Version(number=int(version.version), **kept))
+                except TypeError:
+                    raise _edited(which) from None
         return sorted(ours, key=lambda version: version.number)
 
     def _run(self, version: Version, folder: Path) -> str:
@@ -146,4 +174,40 @@ class MlflowStore:
 
 def open_store() -> MlflowStore:
     """The store of this project: a server by MLFLOW_TRACKING_URI, else models/mlflow.db."""
-    return MlflowStore(connect(None))
+    return MlflowStore(_plain(connect)(None))
+
+
+def _refuse_other_server(run: Path) -> None:
+    """A run that was tracked on a server must not be registered on this machine unasked."""
+    config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    server = config.get("tracking", {}).get("servers", {}).get("mlflow")
+    if server and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise ConfigError(
+            f"{run} was tracked on {server}, and the registry's commands go by the environment; "
+            f"set MLFLOW_TRACKING_URI={server}, or MODEL_REGISTRY=local for models/registry"
+        )
+
+
+def _every(search: Callable[..., Any], *arguments: str) -> Iterator[Any]:
+    """What is found on all pages."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _read_tag(text: str, which: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise _edited(which) from None
+
+
+def _edited(which: str) -> UserError:
+    return UserError(
+        f"MLflow's registry: the tag `{TAG}` of {which} was edited and cannot be read; put back "
+        "its text, or delete the tag there"
+    )

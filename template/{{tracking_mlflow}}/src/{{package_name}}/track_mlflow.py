@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from .mlflow_client import connect, experiment
-from .tracking import TrackedRun, refuse_placeholder
+from .mlflow_client import SQLITE, connect, database, experiment, refuse_placeholders
+from .tracking import TrackedRun
 
 STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 PARAMETERS_A_CALL = 100  # MLflow takes no more
@@ -16,12 +17,7 @@ LONGEST_VALUE = 5000
 
 def check() -> None:
     """Raise ConfigError for credentials that are still those of .env.example."""
-    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
-        refuse_placeholder(
-            variable,
-            "ask those who run your MLflow server, or unset it: runs are then recorded in "
-            "models/mlflow.db",
-        )
+    refuse_placeholders()
 
 
 def start(run: TrackedRun) -> MlflowTracker:
@@ -37,10 +33,11 @@ class MlflowTracker:
     def __init__(self, client: Any, run: TrackedRun, run_id: str) -> None:
         self._client, self._tracked = client, run
         self.id = run_id
-        address = str(client.tracking_uri)
-        if address.startswith("sqlite:"):
-            show = "uvx mlflow server --backend-store-uri sqlite:///models/mlflow.db"
-            self.where = f"mlflow: recorded in models/mlflow.db; look at it with: {show}"
+        file = database(client)
+        if file:
+            shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+            show = f"uvx mlflow server --backend-store-uri {SQLITE}{shown.as_posix()}"
+            self.where = f"mlflow: recorded in {shown}; look at it with: {show}"
         else:
             self.where = f"mlflow: run {run_id} in the experiment {run.project}"
 

@@ -39,8 +39,9 @@ def start(run: TrackedRun) -> WandbTracker:
         os.environ.setdefault(name, value)
     import wandb
 
-    mode = os.environ.get("WANDB_MODE") or ("online" if _has_key(run.server) else "offline")
-    why = "no WANDB_API_KEY"
+    asked = os.environ.get("WANDB_MODE")
+    mode = asked or ("online" if _has_key(run.server) else "offline")
+    why = f"WANDB_MODE is {asked}" if asked else "no WANDB_API_KEY"
     if mode == "online":
         try:
             handle = _init(run, mode)
@@ -49,6 +50,8 @@ def start(run: TrackedRun) -> WandbTracker:
             mode, why = "offline", f"not reached: {type(error).__name__}"
             wandb.teardown()
     handle = _init(run, mode)
+    if mode == "disabled":
+        return WandbTracker(run, handle, f"wandb: nothing is recorded ({why})")
     folder = Path(handle.dir).parent
     later = f"send it later with: wandb sync {folder}"
     return WandbTracker(run, handle, f"wandb: offline ({why}); {later}")
@@ -72,18 +75,20 @@ class WandbTracker:
 
         tracked = self._tracked
         final = tracked.folder / "final"
-        self._run.summary["status"] = status
-        for path in tracked.files():
-            self._run.save(str(path), base_path=str(tracked.folder), policy="now")
-        if status == "done" and final.is_dir():
-            self._run.summary["model"] = final.as_posix()
-            if tracked.log_model:
-                model = wandb.Artifact(f"{tracked.name}-model", type="model")
-                model.add_dir(str(final))
-                self._run.log_artifact(model)
-        if status == "stopped":
-            self._run.mark_preempting()  # it will go on
-        self._run.finish(exit_code=0 if status == "done" else 1)
+        try:
+            self._run.summary["status"] = status
+            for path in tracked.files():
+                self._run.save(str(path), base_path=str(tracked.folder), policy="now")
+            if status == "done" and final.is_dir():
+                self._run.summary["model"] = final.as_posix()
+                if tracked.log_model:
+                    model = wandb.Artifact(f"{tracked.name}-model", type="model")
+                    model.add_dir(str(final))
+                    self._run.log_artifact(model)
+            if status == "stopped":
+                self._run.mark_preempting()  # it will go on
+        finally:
+            self._run.finish(exit_code=0 if status == "done" else 1)
 
 
 def _init(run: TrackedRun, mode: Any) -> Any:
