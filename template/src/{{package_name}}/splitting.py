@@ -20,7 +20,7 @@ def held_out(keys: np.ndarray, fraction: float) -> np.ndarray:
     """Which rows are held out, by their keys (N,) uint64; bool of shape (N,).
 
     Equal keys are on the same side, and a row keeps its side when others are added. With two or
-    more distinct keys neither side is empty.
+    more distinct keys neither side is empty: among few rows one may stand in until others come.
     """
     threshold = int(fraction * 2**64)
     lowest, highest = (int(keys.min()), int(keys.max())) if len(keys) else (0, 0)
