@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
 
 TASK = "image_classification"
 ASPECT_RATIOS = (3 / 4, 4 / 3)  # of random crops
+GROUP_BYTES = 2**22  # of pixels that are scaled together
 
 Batch = dict[str, np.ndarray]
 
@@ -73,15 +74,27 @@ def augment(
 def to_inputs(samples: Iterable[np.ndarray], processor: Any) -> Batch:
     """`pixel_values` (B, 3, H, W), float32: scaled, cropped and normalised by the processor.
 
-    One image after the other: whole photographs of a batch would fill the memory.
     Raises ValueError for a processor that does not bring images to one size.
     """
-    pixels = [
-        processor(Image.fromarray(np.ascontiguousarray(sample)), return_tensors="np")
-        for sample in samples
-    ]
-    batch = np.concatenate([each["pixel_values"] for each in pixels])
-    return {"pixel_values": batch.astype(np.float32, copy=False)}
+    pixels = [processor(group, return_tensors="np")["pixel_values"] for group in _groups(samples)]
+    return {"pixel_values": np.concatenate(pixels).astype(np.float32, copy=False)}
+
+
+def _groups(samples: Iterable[np.ndarray]) -> Iterator[list[Image.Image]]:
+    """Images that the processor gets at once: a call costs as much as a small image.
+
+    Few large ones, or whole photographs of a batch would fill the memory.
+    """
+    group: list[Image.Image] = []
+    size = 0
+    for sample in samples:
+        group.append(Image.fromarray(np.ascontiguousarray(sample)))
+        size += sample.nbytes
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _probe(height: int, width: int, seed: int) -> bytes:
