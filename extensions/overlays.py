@@ -30,6 +30,7 @@ SHARED: dict[str, tuple[str, tuple[str, ...]]] = {
     "labelled_media_tasks": ("task", ("image_classification", "audio_classification")),
     "adapter_strategies": ("strategy", ("lora", "qlora")),
     "several_gpus": ("parallelism", ("ddp", "fsdp")),
+    "any_serving": ("serving", ("fastapi", "hf_endpoints")),
     "any_tracker": ("tracking", ("wandb", "mlflow")),
 }
 

@@ -1,8 +1,9 @@
 """Exact requirements of one project: the closure of what its choices need, out of the lock.
 
-`locks/<group>.in` names what a group needs directly; a group is `base`, `dev` or an overlay
-variable such as `strategy_qlora`. `locks/<framework>.txt` is the one resolution of them all, whose
-`# via` comments say who needs each package; see locks/refresh.py.
+`locks/<group>.in` names what a group needs directly. A group is `base`, `dev`, or the overlays that
+must all be chosen, such as `strategy_qlora` or `serving_fastapi__task_llm`; with `dev_` before them
+it adds to `dev`. `locks/<framework>.txt` is the one resolution of them all, whose `# via` comments
+say who needs each package; see locks/refresh.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 BASE = "base"
 DEV = "dev"
+FOR_DEV = "dev_"
 SERVING = "serving_"
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==\S+")
@@ -70,24 +72,31 @@ def requirements(
     pins: Sequence[Pin], groups: Mapping[str, Sequence[str]], chosen: Iterable[str]
 ) -> Requirements:
     """Return what a project of the `chosen` groups needs; `dev` is always one of them."""
-    wanted = [group for group in groups if group in {BASE, *chosen}]
+    known = {BASE, DEV, *chosen}
+    wanted = [group for group in groups if known.issuperset(overlays_of(group))]
+    dev = [group for group in wanted if group == DEV or group.startswith(FOR_DEV)]
     serving = [group for group in wanted if group.startswith(SERVING)]
-    runtime = [group for group in wanted if group not in (*serving, DEV)]
+    runtime = [group for group in wanted if group not in (*serving, *dev)]
     run_names = closure(pins, [*runtime, *serving])
-    all_names = closure(pins, [*runtime, *serving, DEV])
+    all_names = closure(pins, [*runtime, *serving, *dev])
     return Requirements(
         runtime=_merged(groups, runtime),
         serving=_merged(groups, serving),
-        dev=_merged(groups, [DEV]),
+        dev=_merged(groups, dev),
         pinned=(
             "# To run",
             *_lines(pins, run_names, [*runtime, *serving]),
             "",
             "# To develop: tests, checks",
-            *_lines(pins, all_names - run_names, [DEV]),
+            *_lines(pins, all_names - run_names, dev),
         ),
         pinned_serving=_lines(pins, run_names, [*runtime, *serving]),
     )
+
+
+def overlays_of(group: str) -> list[str]:
+    """Return the overlays that must all be chosen for a group."""
+    return group.removeprefix(FOR_DEV).split("__")
 
 
 def closure(pins: Sequence[Pin], groups: Iterable[str]) -> set[str]:

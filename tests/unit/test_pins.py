@@ -126,8 +126,21 @@ def test_locks_name_no_host() -> None:
 def test_every_group_is_base_dev_or_an_offered_choice() -> None:
     from extensions import overlays, questions
 
-    known = overlays.variables(questions.read(helpers.ROOT / "copier.yml"), {})
-    assert set(pins.read_groups(LOCKS)) <= {"base", "dev", *known}
+    known = {"base", "dev", *overlays.variables(questions.read(helpers.ROOT / "copier.yml"), {})}
+    for group in pins.read_groups(LOCKS):
+        assert set(pins.overlays_of(group)) <= known, group
+
+
+def test_a_group_of_several_overlays_needs_them_all_and_dev_adds_to_dev() -> None:
+    groups = {**GROUPS, "dev_serving_fastapi__task_llm": ("openai>=3",)}
+    for chosen, extra in (
+        (["serving_fastapi"], ()),
+        (["task_llm"], ()),
+        (["serving_fastapi", "task_llm"], ("openai>=3",)),
+    ):
+        result = pins.requirements([], groups, ["framework_transformers", *chosen])
+        assert result.dev == (*extra, "pytest>=1")
+        assert "openai>=3" not in (*result.runtime, *result.serving)
 
 
 def test_refreshing_drops_the_gpu_runtime_and_uvs_header() -> None:

@@ -154,7 +154,7 @@ def test_the_machine_is_recorded_once_and_kept_on_another(
 def test_sensible_defaults_follow_from_the_answers(copy: Callable[..., dict[str, Any]]) -> None:
     answers = copy(sensitive_data=True, target="mobile")
     assert answers["license"] == "proprietary"
-    assert answers["serving"] == []
+    assert answers["serving"] == ["onnx"]
 
 
 def test_without_a_name_the_folder_names_the_project(template: Path, tmp_path: Path) -> None:
@@ -227,9 +227,9 @@ def test_an_author_that_git_spells_wildly_does_not_stop_the_defaults(
         ({"license": "apache-2.0"}, "did you mean Apache-2.0?"),
         ({"framework": "jax"}, "choose transformers"),
         ({"serving": "[fastapii]"}, "did you mean fastapi?"),
-        ({"serving": ["onnx"]}, "choose fastapi"),
-        ({"serving": "fastapi"}, "such as [fastapi]"),
-        ({"serving": "[fastapi"}, "such as [fastapi]"),
+        ({"serving": ["triton"]}, "choose fastapi"),
+        ({"serving": "fastapi"}, "such as [fastapi,"),
+        ({"serving": "[fastapi"}, "such as [fastapi,"),
         ({"tracking": "[wandbb]"}, "did you mean wandb?"),
         ({"tracking": ["neptune"]}, "choose wandb or mlflow"),
         ({"gpu_count": 1.5}, "a whole number"),
