@@ -15,6 +15,7 @@ from typing import Any
 
 from . import machine
 from .rules import hardware, models, places, problems, sizes, strategies
+from .rules import serving as serving_rules
 from .rules.facts import (
     LORA_RANK,
     SCRATCH,
@@ -115,6 +116,11 @@ class Advice:
         """How the model is served."""
         return places.serving(self._facts)
 
+    @property
+    def serving_memory(self) -> serving_rules.Memory | None:
+        """GiB of main memory that one replica of the service needs; None: not known."""
+        return serving_rules.memory_gib(self._facts)
+
     @cached_property
     def tracking(self) -> Recommendation:
         """Where runs are recorded."""
@@ -203,6 +209,10 @@ class Advice:
     def strategy_problem(self, strategy: str) -> str:
         """Why a strategy cannot work with the answered model and GPUs, or nothing."""
         return problems.strategy(self._facts, strategy)
+
+    def serving_problem(self, serving: str) -> str:
+        """Why a way to serve cannot work with the answered task, or nothing."""
+        return problems.serving(self._facts, serving)
 
     def parallelism_problem(self, parallelism: str) -> str:
         """Why a way to spread the work cannot work with the other answers, or nothing."""

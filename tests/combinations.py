@@ -21,6 +21,12 @@ REFUSED = {
     frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
     frozenset({("gpu", "T4"), ("parallelism", "fsdp")}),
     frozenset({("strategy", "qlora"), ("parallelism", "fsdp")}),
+    # text that is generated is not exported as ONNX
+    *(
+        frozenset({("task", task), ("serving", serving)})
+        for task in ("llm", "multimodal")
+        for serving in (("onnx",), ("fastapi", "hf_endpoints", "onnx"))
+    ),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import sizes, strategies
+from . import problems, sizes, strategies
 from .facts import Facts, Plan, Recommendation, duration
 
 LOCAL, MODAL, LAMBDA_LABS, SAGEMAKER = "local", "modal", "lambda_labs", "sagemaker"
@@ -188,11 +188,28 @@ def serving(facts: Facts) -> Recommendation:
     """A service where there are servers; a file for a small device."""
     target = facts.answers.get("target") or "cloud"
     if target in SMALL_TARGETS:
-        if "onnx" in facts.offered.get("serving", ()):
+        if facts.offers("serving", "onnx") and not problems.serving(facts, "onnx"):
             return Recommendation(
                 ["onnx"], f"On {target} a runtime loads a file; there is no server."
             )
         return Recommendation(
             [], f"On {target} nothing is served: export the model with make export."
         )
-    return Recommendation(["fastapi"], "An HTTP service of your own, without a vendor.")
+    return Recommendation(
+        ["fastapi"],
+        "An HTTP service of your own, without a vendor.",
+        _other_servings(facts),
+        "Nobody who could run a service, or a device that runs the model itself.",
+    )
+
+
+def _other_servings(facts: Facts) -> tuple[tuple[str, str], ...]:
+    endpoints = (
+        "the inputs would leave your machines."
+        if facts.is_sensitive
+        else "hosted for you, but their container computes one request at a time, and its "
+        "version 0.5.6 does not start with Transformers 5; an image of your own, with FastAPI, "
+        "runs there too."
+    )
+    others = (("hf_endpoints", endpoints),)
+    return tuple(other for other in others if facts.offers("serving", other[0]))

@@ -18,6 +18,7 @@ from .facts import (
     Plan,
 )
 
+GENERATING = ("llm", "multimodal")
 MAX_GPUS = 1024  # as in scripts/estimate.py
 # What a model of a kind does, and what a task asks of one.
 ABILITIES = {
@@ -129,6 +130,16 @@ def parallelism(facts: Facts, wanted: str) -> str:
         fitting = strategies.holdable(facts, shape, parallelism=DDP)
         instead = f"the strategy {fitting.strategy}" if fitting else "a smaller model"
     return f"{text}, and has {facts.gpu.memory_gib:.1f}; choose {instead}"
+
+
+def serving(facts: Facts, wanted: str) -> str:
+    """Why a way to serve cannot work with the answered task, or nothing."""
+    if wanted == "onnx" and facts.task in GENERATING:
+        return (
+            "it exports classifiers: text is generated with a cache that grows with each token, "
+            "which is not exported here; choose fastapi"
+        )
+    return ""
 
 
 def _several(facts: Facts) -> str:

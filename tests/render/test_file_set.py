@@ -98,6 +98,8 @@ SHARED = {
     "qlora": {"adapter_strategies"},
     "ddp": {"several_gpus"},
     "fsdp": {"several_gpus"},
+    "fastapi": {"any_serving"},
+    "hf_endpoints": {"any_serving"},
     "wandb": {"any_tracker"},
     "mlflow": {"any_tracker"},
 }
@@ -106,7 +108,7 @@ SHARED = {
 def chosen(answers: dict[str, Any]) -> set[str]:
     """Return the overlay variables which are on, as the design words them."""
     variables = set()
-    for key in ("task", "strategy", "parallelism", "tracking"):
+    for key in ("task", "strategy", "parallelism", "serving", "tracking"):
         value = answers[key]
         for each in value if isinstance(value, list) else [value]:
             variables |= SHARED.get(each, set())

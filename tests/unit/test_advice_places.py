@@ -227,6 +227,30 @@ def test_a_small_device_serves_nothing(
     assert advise(target=target).serving.value == serving
 
 
+@pytest.mark.parametrize("task", ["llm", "multimodal"])
+def test_what_generates_text_is_not_exported_as_onnx(
+    advise: Callable[..., advice_module.Advice], task: str
+) -> None:
+    offered = {**advising.OFFERED, "serving": ["fastapi", "onnx"]}
+    assert advise(offered, task=task).serving_problem("onnx").endswith("choose fastapi")
+    assert advise(offered, task=task).serving_problem("fastapi") == ""
+    assert advise(offered, task=task, target="mobile").serving.value == []
+    small = advise(offered, task="image_classification", target="mobile")
+    assert small.serving.value == ["onnx"]
+    assert small.serving_problem("onnx") == ""
+
+
+def test_an_endpoint_of_hugging_face_is_told_of_with_its_limits(
+    advise: Callable[..., advice_module.Advice],
+) -> None:
+    offered = {**advising.OFFERED, "serving": ["fastapi", "hf_endpoints"]}
+    told = dict(advise(offered, target="cloud").serving.rejected)
+    assert "does not start with Transformers 5" in told["hf_endpoints"]
+    private = dict(advise(offered, target="cloud", sensitive_data=True).serving.rejected)
+    assert private == {"hf_endpoints": "the inputs would leave your machines."}
+    assert not advise(target="cloud").serving.rejected  # a choice that is not offered
+
+
 # ── What the folder holds ────────────────────────────────────────────────────────────────────────
 
 

@@ -1,193 +1,19 @@
-"""The service over real HTTP, with a stub in the place of the model and nothing else.
-
-Each test runs `python -m inference` as its users do. The stub's behaviour is in the input:
-`sleep 0.5` takes that long, `refuse` is a bad input, `break` an unexpected failure.
-"""
+"""What the service answers, over real HTTP and with a stub in the place of the model."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serving import CANARY, IDENTITY, Service, Start, starter, wait_until
+
 pytestmark = pytest.mark.unit
-
-TEMPLATE = Path(__file__).resolve().parents[2] / "template"
-SERVICE = TEMPLATE / "{{serving_fastapi}}"
-CANARY = "canary-4711"
-
-STUB = """
-import os, time
-from pathlib import Path
-from .errors import UserError
-
-class Predictor:
-    name, version = "stub", "0123456789ab"
-
-    @classmethod
-    def load(cls, path, device="auto"):
-        time.sleep(float(os.environ.get("STUB_LOAD_SECONDS", 0)))
-        if (Path(path) / "broken").exists():
-            raise UserError("the weights are cut short; train again")
-        return cls()
-
-    def predict(self, inputs, **options):
-        return [self._one(str(each), options) for each in inputs]
-
-    def _one(self, text, options):
-        if text.startswith("sleep"):
-            time.sleep(float(text.split()[1]))
-        if text.startswith("refuse"):
-            raise UserError("the text is\\nempty; send some")
-        if text.startswith("break"):
-            raise RuntimeError(f"tensor trouble with {text}")
-        if os.environ["STUB_TASK"] == "llm":
-            return {"text": f"{options['max_new_tokens']} {text}", "finish_reason": "stop",
-                    "prompt_tokens": 1, "completion_tokens": 1}
-        return {"label": text, "score": 1.0, "scores": {text: 1.0}}
-"""
-
-
-@dataclass
-class Reply:
-    """Status, headers (lower-case names) and body of an answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def error(self) -> dict[str, str]:
-        assert set(self.body) == {"error"} and set(self.body["error"]) == {"code", "message"}
-        return dict(self.body["error"])
-
-
-@dataclass
-class Service:
-    """A running `python -m inference`."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    port: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def wait_for_port(self) -> Service:
-        self.port = wait_until(lambda: next((x["port"] for x in self.lines() if "port" in x), 0))
-        return self
-
-    def lines(self) -> list[dict[str, Any]]:
-        """The log, each line of which is JSON."""
-        assert self.process.poll() is None or self.port, self.log.read_text("utf-8")
-        return [
-            json.loads(line)
-            for line in self.log.read_text("utf-8").splitlines(True)
-            if line[-1] == "\n"
-        ]
-
-    def wait_until_ready(self) -> Service:
-        self.wait_for_port()
-        wait_until(lambda: self.get("/readyz").status == 200)
-        return self
-
-    def get(self, path: str, **headers: str) -> Reply:
-        return self.request("GET", path, None, headers)
-
-    def predict(self, *inputs: Any, **extra: Any) -> Reply:
-        return self.post(json.dumps({"inputs": list(inputs), **extra}).encode())
-
-    def post(self, body: bytes, headers: dict[str, str] | None = None) -> Reply:
-        headers = {"Content-Type": "application/json", **self.headers, **(headers or {})}
-        return self.request("POST", "/v1/predict", body, headers)
-
-    def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            text = response.read()
-            return Reply(
-                response.status,
-                {name.lower(): value for name, value in response.getheaders()},
-                json.loads(text) if text.startswith(b"{") else text,
-            )
-        finally:
-            connection.close()
-
-    def stop(self, sig: int = signal.SIGTERM) -> int:
-        self.process.send_signal(sig)
-        return self.process.wait(timeout=20)
-
-
-def wait_until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-def assemble(folder: Path, task: str) -> Path:
-    """Lay out the service as a project has it; only the predictor is a stub."""
-    shutil.copytree(SERVICE / "inference", folder / "inference")
-    shutil.copytree(
-        SERVICE / f"{{{{task_{task}}}}}/inference", folder / "inference", dirs_exist_ok=True
-    )
-    shutil.copytree(SERVICE / "configs", folder / "configs")
-    template = folder / "inference/project.py.jinja"
-    text = template.read_text("utf-8").replace("{{ package_name }}", "stubbed")
-    template.with_suffix("").write_text(text, "utf-8")
-
-    package = folder / "stubbed"
-    package.mkdir()
-    for module in ("__init__", "errors", "settings"):
-        shutil.copy(TEMPLATE / f"src/{{{{package_name}}}}/{module}.py", package)
-    (package / "predictor.py").write_text(STUB, "utf-8")
-
-    final = folder / "models/a-run/final"
-    final.mkdir(parents=True)
-    (final / "config.json").write_text("{}", "utf-8")
-    return folder
-
-
-Start = Callable[..., Service]
-
-
-def starter(root: Path, task: str) -> Iterator[Start]:
-    project = assemble(root / "project", task)
-    running: list[Service] = []
-
-    def start(*arguments: str, **environment: str) -> Service:
-        log = root / f"log-{len(running)}.jsonl"
-        arguments = ("--model", "models/a-run/final", "--port", "0", *arguments)
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "inference", *arguments],
-                cwd=project,
-                stdout=output,
-                stderr=output,
-                text=True,
-                env={**os.environ, "STUB_TASK": task, "API_KEYS": "", **environment},
-            )
-        running.append(Service(process, log))
-        return running[-1]
-
-    yield start
-    for service in running:
-        service.process.kill()
-        service.process.wait()
 
 
 @pytest.fixture(scope="module", params=["llm", "text_classification"])
@@ -210,7 +36,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_predicts_in_order_and_names_the_model(service: Service) -> None:
     reply = service.predict("one", "two")
     assert reply.status == 200
-    assert reply.body["model"] == {"name": "stub", "version": "0123456789ab"}
+    assert reply.body["model"] == IDENTITY
     first, second = (each.get("text") or each["label"] for each in reply.body["outputs"])
     assert first.endswith("one") and second.endswith("two")
 
@@ -369,178 +195,66 @@ def test_llm_takes_chats_and_checks_options(tmp_path: Path) -> None:
             assert refused.status == 422 and CANARY not in refused.error["message"]
 
 
-def test_alive_at_once_and_ready_only_after_loading(start: Start) -> None:
-    service = start(STUB_LOAD_SECONDS="1").wait_for_port()
-    assert service.get("/healthz").body == {"status": "ok"}
-    for early in (service.get("/readyz"), service.predict("one")):
-        assert (early.status, early.error["code"]) == (503, "loading")
-        assert early.headers["retry-after"] == "1"
-    service.wait_until_ready()
-    assert service.get("/readyz").body["model"] == {"name": "stub", "version": "0123456789ab"}
-
-
-def test_health_answers_while_the_model_is_busy(start: Start) -> None:
-    service = start().wait_until_ready()
-    with ThreadPoolExecutor() as pool:
-        slow = pool.submit(service.predict, "sleep 1.5")
-        time.sleep(0.3)
-        begun = time.monotonic()
-        assert service.get("/healthz").status == service.get("/readyz").status == 200
-        assert time.monotonic() - begun < 0.8 and not slow.done()
-        assert slow.result().status == 200
-
-
-def test_full_line_says_come_back_later(start: Start) -> None:
-    service = start("--limits.max_waiting_requests", "2").wait_until_ready()
-    with ThreadPoolExecutor(12) as pool:
-        replies = list(pool.map(lambda _: service.predict("sleep 0.6"), range(12)))
-    assert [r.status for r in replies].count(200) == 3  # one at work and two waiting
-    turned_away = [r for r in replies if r.status != 200]
-    assert {(r.status, r.error["code"]) for r in turned_away} == {(503, "overloaded")}
-    assert all(1 <= int(r.headers["retry-after"]) <= 60 for r in turned_away)
-    assert service.predict("one").status == 200
-
-
-def test_sigterm_under_load_loses_no_request(start: Start) -> None:
-    service = start(
-        "--service.drain_seconds", "1", "--limits.max_waiting_requests", "100"
-    ).wait_until_ready()
-    outcomes: list[str] = []
-
-    def client(number: int) -> None:
-        keep_alive = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
-        while True:
-            try:
-                if number % 2:
-                    outcomes.append(str(service.predict("sleep 0.01").status))
-                    continue
-                keep_alive.request(
-                    "POST",
-                    "/v1/predict",
-                    b'{"inputs": ["sleep 0.01"]}',
-                    {"Content-Type": "application/json"},
-                )
-                response = keep_alive.getresponse()
-                response.read()
-                outcomes.append(str(response.status))
-            except ConnectionRefusedError:
-                return  # not accepted, so not lost
-            except OSError as error:
-                outcomes.append(repr(error))
-
-    with ThreadPoolExecutor(8) as pool:
-        clients = [pool.submit(client, number) for number in range(8)]
-        time.sleep(1)
-        service.process.send_signal(signal.SIGTERM)
-        draining = wait_until(
-            lambda: next((r for r in [service.get("/readyz")] if r.status == 503), None)
+def test_slow_body_is_408(start: Start) -> None:
+    service = start("--limits.body_seconds", "0.3").wait_until_ready()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 100\r\n\r\n{"inputs'
         )
-        assert draining.error["code"] == "draining"
-        assert service.get("/healthz").status == 200
-        for each in clients:
-            each.result(timeout=20)
-    assert service.process.wait(timeout=20) == 0
-    assert len(outcomes) > 20
-    assert set(outcomes) == {"200"}
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"body_too_slow" in answer
 
 
-def test_slow_request_is_finished_after_sigterm(start: Start) -> None:
-    service = start("--service.drain_seconds", "0").wait_until_ready()
-    with ThreadPoolExecutor() as pool:
-        slow = pool.submit(service.predict, "sleep 1.5")
-        time.sleep(0.3)
-        assert service.stop() == 0
-        assert slow.result().status == 200
+def test_other_origins_are_let_in_only_when_named(start: Start) -> None:
+    asked = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    closed = start().wait_until_ready()
+    assert "access-control-allow-origin" not in closed.get("/healthz", **asked).headers
+    preflight = closed.request("OPTIONS", "/v1/predict", None, asked)
+    assert preflight.status == 405
+
+    origins = ("--service.cors_origins", '["https://app.example.org"]')
+    key = "a-key-that-is-long-enough"  # pragma: allowlist secret
+    opened = start(*origins, API_KEYS=key).wait_until_ready()
+    preflight = opened.request("OPTIONS", "/v1/predict", None, asked)
+    assert preflight.status == 200
+    assert preflight.headers["access-control-allow-origin"] == asked["Origin"]
+    refused = opened.post(b"{}", {"Origin": asked["Origin"]})
+    assert refused.status == 401 and "access-control-allow-origin" in refused.headers
 
 
-def test_sigterm_while_loading_ends_at_once(start: Start) -> None:
-    service = start("--service.drain_seconds", "0", STUB_LOAD_SECONDS="60").wait_for_port()
-    wait_until(lambda: service.get("/healthz").status == 200)
-    begun = time.monotonic()
-    assert service.stop() == 0
-    assert time.monotonic() - begun < 5
+def test_metrics_count_answers_errors_and_batches(start: Start) -> None:
+    service = start().wait_until_ready()
+    before = service.metric("inference_batch_size_count")
+    assert service.predict("one", "two").status == 200
+    assert service.predict("refuse").status == 422
+    route = {"route": "/v1/predict"}
+    assert service.metric("inference_requests_total", **route, status="200") == 1
+    assert service.metric("inference_requests_total", **route, status="422") == 1
+    assert service.metric("inference_errors_total", kind="invalid_input") == 1
+    assert service.metric("inference_request_seconds_count", **route) == 2
+    model = {"model": "stub", "version": IDENTITY["version"], "digest": IDENTITY["digest"]}
+    assert service.metric("inference_batch_size_count", **model) == before + 1
+    for phase in ("queue", "preprocess", "compute", "postprocess"):
+        assert service.metric(f"inference_{phase}_seconds_count", **model) > 0
+    assert service.metric("inference_model_info", **model) == 1
+    assert service.metric("inference_ready") == 1
+    assert service.metric("inference_queue_depth") == 0
 
 
-def test_interrupt_stops_without_a_wait(start: Start) -> None:
-    service = start("--service.drain_seconds", "60").wait_until_ready()
-    assert service.stop(signal.SIGINT) == 0
+def test_answer_names_the_version_in_a_header(service: Service) -> None:
+    assert service.predict("one").headers["x-model-version"] == IDENTITY["version"]
 
 
-def test_api_key_is_needed_but_not_by_probes(start: Start) -> None:
-    service = start(API_KEYS="first-key, second-key").wait_until_ready()
-    assert service.get("/healthz").status == 200
-    good = {"Authorization": "Bearer second-key"}
-    bad = [
-        {},
-        *(
-            {"Authorization": a}
-            for a in ("second-key", "Bearer", "Bearer first", "Basic first-key", "Bearer \xe9")
-        ),
-    ]
-    assert service.post(b'{"inputs": ["a"]}', good).status == 200
-    for headers in bad:
-        reply = service.post(b"not even JSON", headers)
-        assert (reply.status, reply.error["code"]) == (401, "unauthorized")
-        assert reply.headers["www-authenticate"] == "Bearer"
-    assert service.get("/docs").status == 401
-    assert "second-key" not in service.log.read_text("utf-8")
-
-
-def test_api_keys_are_read_from_dotenv(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "project/.env").write_text("API_KEYS=from-the-file\n", "utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "API_KEYS"}
-    command = [
-        sys.executable,
-        "-c",
-        "from inference.__main__ import *; load_dotenv('.env'); print(os.environ['API_KEYS'])",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path / "project",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "from-the-file\n"
-
-
-REFUSED = {
-    "no such model": (["--model", "models/none"], {}, "models/none: no such folder"),
-    "run in place of final": (["--model", "models/a-run"], {}, "did you mean models/a-run/final?"),
-    "misspelt key": (["--limits.max_input", "3"], {}, "did you mean `--limits.max_inputs`?"),
-    "wrong type": (["--port", "http"], {}, "service.port"),
-    "no such config": (["--config", "none.yaml"], {}, "none.yaml: no such file"),
-    "placeholder key": ([], {"API_KEYS": "my_prod_your_key_here"}, "placeholder"),
-    "empty keys": ([], {"API_KEYS": " , "}, "holds no key"),
-}
-
-
-@pytest.mark.parametrize("arguments, environment, sentence", REFUSED.values(), ids=REFUSED)
-def test_wrong_usage_is_one_sentence_before_listening(
-    start: Start, arguments: list[str], environment: dict[str, str], sentence: str
-) -> None:
-    service = start(*arguments, **environment)
-    assert service.process.wait(timeout=20) == 2
-    (line,) = service.log.read_text("utf-8").splitlines()
-    assert line.startswith("error: ") and sentence in line
-    assert "my_prod" not in line
-
-
-def test_port_in_use_is_one_sentence(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        service = start("--port", str(port))
-        assert service.process.wait(timeout=20) == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in service.log.read_text("utf-8").splitlines()[-1]
-
-
-def test_weights_that_do_not_load_end_the_process_with_the_sentence(
-    start: Start, tmp_path: Path
-) -> None:
-    (tmp_path / "project/models/a-run/final/broken").touch()
-    service = start()
-    assert service.process.wait(timeout=20) == 1
-    log = service.log.read_text("utf-8")
-    assert log.splitlines()[-1] == "error: the weights are cut short; train again"
-    assert "Traceback" not in log
+def test_openapi_documents_requests_and_every_error(service: Service) -> None:
+    document = service.get("/openapi.json").body
+    operation = document["paths"]["/v1/predict"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body["$ref"].endswith("/PredictRequest")
+    answers = operation["responses"]
+    assert answers["200"]["content"]["application/json"]["schema"]["$ref"].endswith("Response")
+    errors = {"400", "401", "408", "413", "422", "429", "500", "503"}
+    assert set(answers) == {"200", *errors}
+    for status in errors:
+        schema = answers[status]["content"]["application/json"]["schema"]
+        assert schema["$ref"].endswith("/ErrorResponse")

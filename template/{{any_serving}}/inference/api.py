@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from .schema import EXAMPLE_INPUTS, EXAMPLE_OPTIONS, EXAMPLE_OUTPUTS, Input, Options, Output
 
 EXAMPLE_RESPONSE: dict[str, Any] = {
     "outputs": EXAMPLE_OUTPUTS,
-    "model": {"name": "my-run", "version": "0123456789ab"},
+    "model": {
+        "name": "my-run",
+        "version": "0123456789ab",
+        "digest": "sha256:0123456789ab" + 52 * "0",
+    },
 }
 EXAMPLE_REQUEST: dict[str, Any] = {"inputs": EXAMPLE_INPUTS}
 if EXAMPLE_OPTIONS:
@@ -22,15 +26,17 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_REQUEST]})
 
-    inputs: list[Input] = Field(min_length=1)
-    options: Options = Options()
+    # the first bad one is enough: a list of a million would take a second to complain of
+    inputs: Annotated[list[Input], FailFast()] = Field(min_length=1)
+    options: Options = Field(default_factory=Options)
 
 
 class ModelInfo(BaseModel):
-    """Which model answers; the version changes with its weights."""
+    """Which model answers; version and digest change with its weights."""
 
     name: str
     version: str
+    digest: str
 
 
 class PredictResponse(BaseModel):

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import partial
+import sys
 
 import uvicorn
 from dotenv import load_dotenv
 
 from .app import create_app
-from .auth import parse_api_keys
+from .auth import parse_admin_keys, parse_api_keys
+from .connection import Connection
 from .engine import Engine
 from .logs import configure_logging
-from .project import UserError, load_predictor, run
+from .project import UserError, run
 from .server import Server, listen
-from .settings import load_settings
+from .settings import ServeSettings, load_settings
 
 logger = logging.getLogger("inference")
 
@@ -28,16 +29,31 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 def main() -> int:
     """Run the service until it is told to stop. Raises UserError when it cannot serve."""
     load_dotenv(".env")  # the real environment wins
-    settings, model = load_settings()
-    service = settings.service
+    settings = load_settings()
     api_keys = parse_api_keys(os.environ.get("API_KEYS", ""))
-    configure_logging(service.log_level)
+    admin_keys = parse_admin_keys(os.environ.get("ADMIN_KEYS", ""), api_keys)
+    configure_logging(settings.service.log_level)
+    if not api_keys and settings.service.host not in LOOPBACK:
+        logger.warning("other machines can reach this service and API_KEYS is not set")
+    return serve(settings, api_keys, admin_keys)
 
-    app = create_app(settings, partial(load_predictor, model, service.device), api_keys)
+
+def serve(
+    settings: ServeSettings, api_keys: tuple[str, ...] = (), admin_keys: tuple[str, ...] = ()
+) -> int:
+    """Answer until a signal ends it, which ends the process. Raises UserError."""
+    service = settings.service
+    # The model gives the interpreter up at every operation, and after 5 ms (Python's default) of
+    # waiting gets it back from a busy event loop: a batch of 30 ms would take ten times as long.
+    sys.setswitchinterval(0.0005)
+    app = create_app(settings, api_keys, admin_keys)
     engine: Engine = app.state.engine
+    Connection.head_seconds = settings.limits.body_seconds
     config = uvicorn.Config(
         app,
+        http=Connection,
         access_log=False,
+        proxy_headers=False,  # nothing here asks who the client is
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=service.shutdown_seconds,
@@ -46,15 +62,12 @@ def main() -> int:
     with listen(service.host, service.port) as listener:
         host, port = listener.getsockname()[:2]
         logger.info("listening", extra={"fields": {"host": host, "port": port}})
-        if not api_keys and service.host not in LOOPBACK:
-            logger.warning("other machines can reach this service and API_KEYS is not set")
         server.run(sockets=[listener])
     if engine.failure is not None:
         raise UserError(engine.failure)
     logger.info("stopped")
-    if engine.busy:
-        os._exit(0)  # a thread cannot be ended, and Python would wait for what nobody waits for
-    return 0
+    logging.shutdown()
+    os._exit(0)  # threads cannot be ended, and Python would wait for what nobody waits for
 
 
 if __name__ == "__main__":

@@ -3,93 +3,158 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from .api import ErrorResponse, Health, ModelInfo, PredictRequest, PredictResponse, Readiness
+from .admin import add_admin
+from .api import ErrorResponse, Health, PredictRequest, PredictResponse, Readiness
 from .auth import ApiKeyMiddleware
-from .engine import Engine, Predictor
-from .errors import ServiceError, add_error_handlers, unavailable
+from .canary import Canary
+from .direct import DirectMiddleware
+from .engine import Engine, Runner
+from .errors import add_error_handlers
+from .metrics import Metrics
 from .middleware import BodyLimitMiddleware, RequestMiddleware
-from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS, characters
-from .settings import LimitOptions, ServeSettings
+from .overload import Gate, GatedFastAPI
+from .page import add_page
+from .predicting import Prediction
+from .routes import add_routes
+from .sagemaker_routes import add_sagemaker
+from .settings import ServeSettings, model_folder
+from .tracing import Tracing
 
+PREDICT = "/v1/predict"
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The body is not JSON"},
     401: {"model": ErrorResponse, "description": "No known API key"},
+    408: {"model": ErrorResponse, "description": "The body took too long to arrive"},
     413: {"model": ErrorResponse, "description": "The body is too large"},
     422: {"model": ErrorResponse, "description": "An input cannot be used"},
+    429: {"model": ErrorResponse, "description": "Too much work waits; see Retry-After"},
     500: {"model": ErrorResponse, "description": "The prediction failed"},
-    503: {"model": ErrorResponse, "description": "Not ready, or too many requests wait"},
+    503: {"model": ErrorResponse, "description": "Not ready, or not done by the deadline"},
 }
 
 
 def create_app(
-    settings: ServeSettings,
-    predictor_factory: Callable[[], Predictor],
-    api_keys: tuple[str, ...] = (),
+    settings: ServeSettings, api_keys: tuple[str, ...] = (), admin_keys: tuple[str, ...] = ()
 ) -> FastAPI:
-    """Build the service; `predictor_factory` is called in the model's thread after the start.
+    """Build the service; its model is loaded after the start. `app.state.engine` has it.
 
-    `app.state.engine` is the model's side of it. Without `api_keys` everybody may use it.
+    Without `api_keys` everybody may use it; without `admin_keys` nobody may change its model.
     """
-    engine = Engine(predictor_factory, settings.limits.max_waiting_requests)
+    service, limits = settings.service, settings.limits
+    metrics = Metrics()
+
+    def load(reference: str) -> Runner:
+        from .runner import load_runner  # may import the framework: /healthz answers meanwhile
+
+        return load_runner(model_folder(reference), settings, metrics)
+
+    engine = Engine(
+        load,
+        service.model or "",
+        metrics,
+        Canary.read(service.canary),
+        keep_previous=service.keep_previous,
+        grace_seconds=limits.deadline_seconds,
+    )
+    tracing = Tracing.from_environment()
+    gate = None
+    if not service.access_log and not service.cors_origins:  # those want more of a refusal
+        gate = Gate(engine, settings.engine.max_waiting, {PREDICT}, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(engine.start(EXAMPLE_INPUTS[:1], WARM_UP_OPTIONS))
+        loading = asyncio.create_task(engine.start())
+        if gate:
+            gate.watch()
         yield
         loading.cancel()
         engine.close()
+        tracing.close()
 
-    app = FastAPI(title="Prediction service", lifespan=lifespan)
-    app.state.engine = engine
+    app = GatedFastAPI(title="Prediction service", lifespan=lifespan, telemetry=tracing.config)
+    app.state.engine, app.state.metrics = engine, metrics
     add_error_handlers(app)
+    prediction = Prediction(engine, limits)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.limits.max_body_bytes)
-    app.add_middleware(ApiKeyMiddleware, keys=api_keys)
+    if not tracing.config["tracing"]:  # FastAPI makes the spans
+        app.add_middleware(DirectMiddleware, path=PREDICT, handler=prediction.from_json)
+    app.add_middleware(
+        BodyLimitMiddleware, max_bytes=limits.max_body_bytes, seconds=limits.body_seconds
+    )
+    app.add_middleware(
+        ApiKeyMiddleware,
+        keys=api_keys,
+        admin_keys=admin_keys,
+        open_metrics=service.open_metrics,
+    )
+    if service.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
+            expose_headers=["Retry-After", "X-Model-Version", "X-Request-ID"],
+        )
     app.add_middleware(
         RequestMiddleware,
-        access_log=settings.service.access_log,
+        metrics=metrics,
+        access_log=service.access_log,
         draining=lambda: engine.draining,
     )
+    _add_prediction(app, prediction)
+    _add_operations(app, engine, metrics)
+    add_routes(app, engine, settings)
+    add_sagemaker(app, engine, prediction)
+    if admin_keys:
+        add_admin(app, engine)
+    if service.page:
+        add_page(app)
+    app.gate = gate
+    return app
 
+
+def _add_prediction(app: FastAPI, prediction: Prediction) -> None:
+    class PredictRoute(APIRoute):
+        """Documented by its signature; reads and writes the bytes itself, in half the time."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            return prediction.from_json
+
+    async def predict(request: PredictRequest) -> PredictResponse:
+        raise NotImplementedError  # the route answers
+
+    app.router.add_api_route(
+        PREDICT,
+        predict,
+        methods=["POST"],
+        summary="Predict one output for each input",
+        responses=ERRORS,
+        route_class_override=PredictRoute,
+    )
+
+
+def _add_operations(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:
         return Health()
 
     @app.get("/readyz", summary="Can it predict?", responses={503: ERRORS[503]})
     async def readyz() -> Readiness:
-        predictor = engine.ready_predictor()
-        if engine.draining:
-            raise unavailable("draining", "The service is about to stop.")
-        return Readiness(model=_info(predictor))
+        problem = engine.problem()
+        if problem:
+            raise problem
+        return Readiness(model=engine.runner().info)
 
-    @app.post("/v1/predict", summary="Predict one output for each input", responses=ERRORS)
-    async def predict(request: PredictRequest) -> PredictResponse:
-        predictor = engine.ready_predictor()
-        _check(request, settings.limits)
-        inputs = request.model_dump()["inputs"]
-        outputs = await engine.predict(inputs, request.options.model_dump())
-        return PredictResponse(outputs=outputs, model=_info(predictor))
-
-    return app
-
-
-def _check(request: PredictRequest, limits: LimitOptions) -> None:
-    count = len(request.inputs)
-    if count > limits.max_inputs:
-        message = f"There are {count} inputs; one request takes at most {limits.max_inputs}."
-        raise ServiceError(422, "too_many_inputs", message)
-    for i, item in enumerate(request.inputs):
-        length = characters(item)
-        if length > limits.max_input_characters:
-            message = f"inputs[{i}] has {length} characters; at most {limits.max_input_characters}."
-            raise ServiceError(422, "input_too_long", message)
-
-
-def _info(predictor: Predictor) -> ModelInfo:
-    return ModelInfo(name=predictor.name, version=predictor.version)
+    @app.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
+    async def read_metrics() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,108 +1,251 @@
-"""The model and its one worker thread: loading, warm-up, and a bounded line of requests."""
+"""The model behind the service: loading it, warming it up, and which version answers now."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from .errors import unavailable
+from .api import ModelInfo
+from .canary import Canary, same_form
+from .errors import ServiceError, unavailable
+from .metrics import Metrics
 from .project import UserError
+from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+WARM_UP_SECONDS = 600.0  # a compiler or a download at the first request may take minutes
 
 
-class Predictor(Protocol):
-    """All that the service asks of a model."""
+class Runner(Protocol):
+    """One loaded version of a model and the work in its hands."""
 
-    name: str
-    version: str
+    info: ModelInfo
 
-    @property
-    def predict(self) -> Callable[..., list[Any]]:
-        """`predict(inputs, **options)`: one output for each input; UserError for a bad one."""
+    def waiting(self) -> int:
+        """Inputs that wait to be computed."""
+
+    def stalled(self) -> str | None:
+        """Why it cannot work any more, in a sentence; None where it can."""
+
+    async def predict(
+        self, inputs: Sequence[Any], options: Mapping[str, Any], deadline: float
+    ) -> list[Any]:
+        """One output for each input.
+
+        After `deadline`, of time.monotonic(), the answer is of no use. Cancelling the awaiting
+        task drops what has not begun to be computed. Raises UserError for a bad input, and
+        ServiceError.
+        """
+
+    def close(self) -> None:
+        """Take no more work, and drop what waits."""
+
+
+Load = Callable[[str], Runner]
+"""Loads the model that a reference names, in a thread. Raises UserError."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A runner that passed the canary."""
+
+    runner: Runner
+    reference: str
+    answers: list[Any]
+    """What it answered to the canary."""
 
 
 class Engine:
-    """Runs one model off the event loop.
+    """Holds the runner that answers; the event loop alone touches it."""
 
-    A single thread, because a second prediction at the same time only competes for the device.
-    """
-
-    def __init__(self, load: Callable[[], Predictor], max_waiting: int) -> None:
-        self.predictor: Predictor | None = None
+    def __init__(
+        self,
+        load: Load,
+        reference: str,
+        metrics: Metrics,
+        canary: Canary | None = None,
+        *,
+        keep_previous: bool = True,
+        grace_seconds: float = 30.0,
+    ) -> None:
         self.failure: str | None = None
-        """Why the model could not be loaded."""
+        """Why the model could not be loaded; the process then ends."""
         self.draining = False
-        self.busy = False
-        """Whether the thread is at work now."""
+        """Whether a signal has announced the end."""
         self._load = load
-        self._max_waiting = max_waiting
-        self._pending = 0
-        self._last_seconds = 1.0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._reference = reference
+        self._metrics = metrics
+        self._canary = canary or Canary.read(None)
+        self._keep_previous = keep_previous
+        self._grace_seconds = grace_seconds
+        """How long the longest request may go on with a runner that was replaced."""
+        self._current: Version | None = None
+        self._previous: Version | None = None
+        self._changing = False
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        metrics.watch(waiting=self.waiting, ready=lambda: self.problem() is None)
 
-    async def start(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
+    async def start(self) -> None:
         """Load the model and predict once; `failure` says in a sentence why that did not work."""
         begun = time.monotonic()
         try:
-            predictor = await self._in_thread(self._load)
-            await self._in_thread(partial(predictor.predict, inputs, **options))
+            version = await self._open(self._reference)
         except UserError as error:
             self.failure = str(error)
+        except ServiceError as error:
+            self.failure = f"the model could not answer its first request: {error.detail}"
         except Exception as error:
             logger.exception("loading failed")
             self.failure = f"the model could not be loaded ({type(error).__name__}: {error})"
         else:
-            self.predictor = predictor
-            seconds = round(time.monotonic() - begun, 2)
-            fields = {"model": predictor.name, "version": predictor.version, "seconds": seconds}
-            logger.info("ready", extra={"fields": fields})
+            self._serve(version)
+            _log("ready", version, begun)
 
-    def ready_predictor(self) -> Predictor:
-        """Return the loaded predictor. Raises ServiceError (503) before it is ready."""
-        if self.predictor is None:
-            raise unavailable("loading", "The model is still loading; ask /readyz.")
-        return self.predictor
+    async def reload(
+        self, reference: str | None = None, *, other_labels: bool = False
+    ) -> ModelInfo:
+        """Load a model beside the one that answers, and let it answer from then on.
 
-    async def predict(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
-        """Wait for the model and predict. Raises ServiceError (503) when the line is full."""
-        predictor = self.ready_predictor()
-        if self._pending > self._max_waiting:
-            wait_s = min(60, max(1, math.ceil(self._last_seconds * self._pending)))
-            raise unavailable("overloaded", "Too many requests wait; try again later.", wait_s)
-        self._pending += 1
-        try:
-            return await self._in_thread(partial(self._timed, predictor, inputs, options))
-        finally:
-            self._pending -= 1
-
-    def _timed(
-        self, predictor: Predictor, inputs: Sequence[Any], options: Mapping[str, Any]
-    ) -> list[Any]:
+        Without a `reference` the same one is looked up again: an alias may mean another version.
+        Requests in hand are finished by the model that began them. Raises ServiceError, and then
+        nothing has changed.
+        """
         begun = time.monotonic()
-        try:
-            return predictor.predict(inputs, **options)
-        finally:
-            self._last_seconds = time.monotonic() - begun
+        with self._change() as current:
+            try:
+                version = await self._open(reference or current.reference)
+                if not other_labels and not same_form(current.answers, version.answers):
+                    version.runner.close()
+                    raise UserError("it has other labels, and clients were not told to expect any")
+            except UserError as error:
+                raise _not_reloaded(str(error)) from None
+            except ServiceError as error:
+                raise _not_reloaded(error.detail) from None
+            except Exception as error:
+                logger.exception("reloading failed")
+                raise _not_reloaded(f"it could not be loaded ({type(error).__name__})") from None
+            if self.draining:
+                version.runner.close()
+                raise unavailable("draining", "The service is about to stop.")
+            self._serve(version)
+            self._put_aside(current)
+            _log("reloaded", version, begun)
+            return version.runner.info
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+    def rollback(self) -> ModelInfo:
+        """Let the model answer that was replaced last. Raises ServiceError where none is kept."""
+        begun = time.monotonic()
+        with self._change() as current:
+            previous = self._previous
+            if previous is None:
+                message = "There is no version to go back to: none was replaced, or it is not kept."
+                raise ServiceError(409, "no_previous_version", message)
+            self._previous = current
+            self._serve(previous)
+            _log("rolled back", previous, begun)
+            return previous.runner.info
 
-    def _run(self, work: Callable[[], T]) -> T:
-        self.busy = True
-        try:
-            return work()
-        finally:
-            self.busy = False
+    def runner(self) -> Runner:
+        """The runner that answers now. Raises ServiceError (503) while the model is loading."""
+        if self._current is None:
+            raise unavailable("loading", "The model is still loading; ask /readyz.")
+        return self._current.runner
+
+    def previous(self) -> ModelInfo | None:
+        """The version that `rollback` would bring back."""
+        return self._previous.runner.info if self._previous else None
+
+    def problem(self) -> ServiceError | None:
+        """Why requests should go elsewhere; None where the service is ready."""
+        if self._current is None:
+            return unavailable("loading", "The model is still loading; ask /readyz.")
+        if self.draining:
+            return unavailable("draining", "The service is about to stop.")
+        reason = self._current.runner.stalled()
+        return unavailable("stalled", reason, retry_after_s=5) if reason else None
+
+    def waiting(self) -> int:
+        """Inputs that wait to be computed."""
+        return sum(version.runner.waiting() for version in self._versions())
 
     def close(self) -> None:
-        """Drop what still waits; the thread ends after what it is doing."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Drop what waits; threads end after what they are doing."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        for version in self._versions():
+            version.runner.close()
+
+    def _versions(self) -> list[Version]:
+        return [version for version in (self._current, self._previous) if version]
+
+    async def _open(self, reference: str) -> Version:
+        """A loaded runner that has answered, also to the canary."""
+        loop = asyncio.get_running_loop()
+        runner = await loop.run_in_executor(self._loader, self._load, reference)
+        deadline = time.monotonic() + WARM_UP_SECONDS
+        try:
+            await runner.predict(EXAMPLE_INPUTS[:1], WARM_UP_OPTIONS, deadline)
+            answers = await self._answers(runner, deadline)
+        except BaseException:
+            runner.close()
+            raise
+        return Version(runner, reference, answers)
+
+    async def _answers(self, runner: Runner, deadline: float) -> list[Any]:
+        """What a runner answers to the canary. Raises UserError where that is not good."""
+        asked = self._canary.model_dump()
+        try:
+            answers = await runner.predict(asked["inputs"], asked["options"], deadline)
+        except (UserError, ServiceError) as error:
+            reason = error.detail if isinstance(error, ServiceError) else str(error)
+            raise UserError(f"the canary is not answered: {' '.join(reason.split())}") from None
+        except Exception as error:
+            logger.exception("the canary failed")
+            raise UserError(f"the canary is not answered ({type(error).__name__})") from None
+        self._canary.check(answers)
+        return answers
+
+    @contextmanager
+    def _change(self) -> Iterator[Version]:
+        """One change at a time."""
+        if self._current is None:
+            raise unavailable("loading", "The model is still loading; ask /readyz.")
+        if self._changing:
+            message = "Another model is being loaded; ask again when that is done."
+            raise ServiceError(409, "already_reloading", message)
+        self._changing = True
+        try:
+            yield self._current
+        finally:
+            self._changing = False
+
+    def _put_aside(self, replaced: Version) -> None:
+        """Keep a version for `rollback`; close what is not kept when its last request is over."""
+        is_same = replaced.runner.info.digest == self.runner().info.digest
+        retired: Version | None = replaced
+        if self._keep_previous and not is_same:
+            self._previous, retired = replaced, self._previous
+        if retired:
+            asyncio.get_running_loop().call_later(self._grace_seconds, retired.runner.close)
+
+    def _serve(self, version: Version) -> None:
+        self._current = version
+        self._metrics.serving(version.runner.info)
+
+
+def _not_reloaded(reason: str) -> ServiceError:
+    message = f"The model was not changed: {' '.join(reason.split())}"
+    return ServiceError(422, "reload_failed", message if message[-1] == "." else f"{message}.")
+
+
+def _log(event: str, version: Version, begun: float) -> None:
+    info = version.runner.info
+    fields = {"model": info.name, "version": info.version, "digest": info.digest}
+    fields |= {"seconds": f"{time.monotonic() - begun:.2f}"}
+    logger.info(event, extra={"fields": fields})

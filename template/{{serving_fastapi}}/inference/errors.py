@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from .project import UserError
+from .validation import sentence
+
+LONGEST_RETRY_SECONDS = 60
 
 
 class ServiceError(HTTPException):
@@ -25,12 +29,68 @@ class ServiceError(HTTPException):
     def response(self) -> JSONResponse:
         """Render as the service's one form of error."""
         body = {"error": {"code": self.code, "message": self.detail}}
-        return JSONResponse(body, self.status_code, self.headers)
+        return Refusal(body, self.status_code, self.headers, code=self.code)
 
 
-def unavailable(code: str, message: str, retry_after_s: int = 1) -> ServiceError:
+class Refusal(JSONResponse):
+    """Leaves its code in the scope, where the metrics find it."""
+
+    def __init__(
+        self, content: object, status: int, headers: Mapping[str, str] | None, *, code: str
+    ) -> None:
+        super().__init__(content, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        scope["error_code"] = self._code
+        await super().__call__(scope, receive, send)
+
+
+class ClientGoneError(Exception):
+    """The client has left: there is nobody to answer."""
+
+
+def bad_input(error: UserError) -> ServiceError:
+    """422, with the sentence of whoever read the input."""
+    return ServiceError(422, "invalid_input", " ".join(str(error).split()))
+
+
+def unavailable(code: str, message: str, retry_after_s: float = 1) -> ServiceError:
     """503, with the seconds after which to try again."""
-    return ServiceError(503, code, message, {"Retry-After": str(retry_after_s)})
+    return ServiceError(503, code, message, _retry_after(retry_after_s))
+
+
+def overloaded(retry_after_s: float = 1) -> ServiceError:
+    """429, with the seconds after which to try again."""
+    message = "Too many inputs wait for the model; try again later."
+    return ServiceError(429, "overloaded", message, _retry_after(retry_after_s))
+
+
+def deadline_exceeded() -> ServiceError:
+    """503: no answer was ready in time."""
+    return unavailable("deadline_exceeded", "The time ran out before there was an answer.")
+
+
+def out_of_memory() -> ServiceError:
+    """503: the work does not fit into memory, not even in part."""
+    message = "The model's memory does not suffice for this; send less, or try again later."
+    return unavailable("out_of_memory", message, retry_after_s=5)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(min(LONGEST_RETRY_SECONDS, max(1, math.ceil(seconds))))}
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop the frames of an error that is answered, and with them the input.
+
+    A future, the error it holds and the frame that awaits it refer to each other: the megabytes of
+    a decoded image would stay until a full garbage collection, which is rare.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -38,17 +98,20 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def _service(_: Request, error: ServiceError) -> JSONResponse:
+        let_go(error)
         return error.response()
 
     @app.exception_handler(UserError)
     async def _bad_input(_: Request, error: UserError) -> JSONResponse:
-        return ServiceError(422, "invalid_input", " ".join(str(error).split())).response()
+        let_go(error)
+        return bad_input(error).response()
 
     @app.exception_handler(RequestValidationError)
     async def _bad_request(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
         status = 400 if problem["type"] == "json_invalid" else 422
-        return ServiceError(status, "invalid_request", _sentence(problem)).response()
+        place = problem["loc"][1:]  # after "body"
+        return ServiceError(status, "invalid_request", sentence(problem, place)).response()
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
@@ -59,25 +122,3 @@ def add_error_handlers(app: FastAPI) -> None:
         }
         code, message = known.get(error.status_code, ("http_error", "The request was refused."))
         return ServiceError(error.status_code, code, message).response()
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    """Pydantic's complaint without the value it is about; an unknown key is input too."""
-    location = problem["loc"][1:]
-    match problem["type"]:
-        case "json_invalid":
-            return f"The body is not valid JSON (at character {problem['loc'][-1]})."
-        case "extra_forbidden":
-            return f"There is an unknown key in {_place(location[:-1])}; /docs lists the known."
-        case "missing" if not location:
-            return 'The body is empty; send JSON such as {"inputs": [...]}.'
-        case "missing":
-            return f"{_place(location)} is missing."
-    if not location:
-        return "The body is not a JSON object; send it with Content-Type: application/json."
-    return f"{_place(location)}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
-
-
-def _place(location: Sequence[str | int]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).lstrip(".") or "the body"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ class Service:
             )
         self.port = self._wait_for(lambda: self._logged("port"))
 
-    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def request(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **(headers or {})}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         response = connection.getresponse()
         answer = response.status, json.loads(response.read())
@@ -86,9 +89,13 @@ def test_predicts_what_the_predictor_predicts(service: Service, tiny_run: Path) 
     options = EXAMPLE_REQUEST.get("options", {})
     status, answer = service.request("POST", "/v1/predict", EXAMPLE_REQUEST)
     assert status == 200
-    assert answer["model"] == {"name": predictor.name, "version": predictor.version}
+    assert answer["model"] == {
+        "name": predictor.name,
+        "version": predictor.version,
+        "digest": predictor.digest,
+    }
     expected = predictor.predict(EXAMPLE_REQUEST["inputs"], **options)
-    assert _rounded(answer["outputs"]) == _rounded(json.loads(json.dumps(expected)))
+    assert _same(answer["outputs"], json.loads(json.dumps(expected)))
 
 
 def test_bad_requests_are_refused_in_a_sentence(service: Service) -> None:
@@ -97,6 +104,32 @@ def test_bad_requests_are_refused_in_a_sentence(service: Service) -> None:
         status, answer = service.predict(inputs)
         assert status == 422
         assert set(answer["error"]) == {"code", "message"}
+    assert service.predict(EXAMPLE_REQUEST["inputs"][:1])[0] == 200
+
+
+def test_answers_are_the_same_alone_and_in_company(service: Service) -> None:
+    service.wait_until_ready()
+    options = EXAMPLE_REQUEST.get("options", {})
+    inputs = EXAMPLE_REQUEST["inputs"]
+    alone = [service.predict([item], options=options)[1]["outputs"][0] for item in inputs]
+    with ThreadPoolExecutor(16) as pool:
+        asked = [
+            (i, pool.submit(service.predict, [inputs[i]], options=options)) for i in (0, 1) * 8
+        ]
+        for i, future in asked:
+            status, answer = future.result()
+            assert status == 200
+            assert _same(answer["outputs"][0], alone[i])
+
+
+def test_answer_that_would_come_too_late_is_not_waited_for(service: Service) -> None:
+    service.wait_until_ready()
+    begun = time.monotonic()
+    status, answer = service.request(
+        "POST", "/v1/predict", EXAMPLE_REQUEST, {"X-Request-Timeout": "0.0001"}
+    )
+    assert (status, answer["error"]["code"]) == (503, "deadline_exceeded")
+    assert time.monotonic() - begun < 30
     assert service.predict(EXAMPLE_REQUEST["inputs"][:1])[0] == 200
 
 
@@ -111,10 +144,10 @@ def test_stops_cleanly(service: Service) -> None:  # the last one: it stops what
     assert service.process.wait(timeout=60) == 0
 
 
-def _rounded(value: Any) -> Any:
-    """Floats to six digits: another batch or thread count moves the last ones."""
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return round(value, 6) if isinstance(value, float) else value
+def _same(one: Any, other: Any) -> bool:
+    """Whether two answers are equal; in floats another batch or thread count moves last digits."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == pytest.approx(other, abs=1e-4) if isinstance(one, float) else one == other

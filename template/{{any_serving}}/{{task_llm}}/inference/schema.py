@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
-# The length also makes pydantic refuse text with lone surrogates, which no tokenizer takes.
-Text = Annotated[str, Field(min_length=1)]
+from .generation_schema import WARM_UP_OPTIONS, Message, Options, Output, Text
 
-
-class Message(BaseModel):
-    """One message of a chat."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    role: Literal["system", "user", "assistant"]
-    content: Text
-
-
-class Options(BaseModel):
-    """How the text is generated; the same for all inputs of a request."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    max_new_tokens: int = Field(default=64, ge=1, le=4096)
-    temperature: float = Field(default=0.0, ge=0.0, le=2.0, description="0: the likeliest token")
-    seed: int = Field(default=0, ge=0, lt=2**32)
-
-
-class Output(BaseModel):
-    """What the model wrote; `finish_reason` is `length` where max_new_tokens cut it off."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-
+__all__ = [
+    "EXAMPLE_INPUTS",
+    "EXAMPLE_OPTIONS",
+    "EXAMPLE_OUTPUTS",
+    "WARM_UP_OPTIONS",
+    "Input",
+    "Options",
+    "Output",
+    "characters",
+]
 
 def _kind(item: Any) -> str | None:
     if isinstance(item, str):
@@ -72,7 +53,6 @@ EXAMPLE_OUTPUTS: list[Any] = [
         "completion_tokens": 8,
     },
 ]
-WARM_UP_OPTIONS: dict[str, Any] = {"max_new_tokens": 2}
 
 
 def characters(item: str | list[Message]) -> int:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# The length also makes pydantic refuse text with lone surrogates, which no tokenizer takes.
-Text = Annotated[str, Field(min_length=1)]
+from .generation_schema import WARM_UP_OPTIONS, Message, Options, Output, Text
 
-
-class Message(BaseModel):
-    """One message of a chat."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    role: Literal["system", "user", "assistant"]
-    content: Text
+__all__ = [
+    "EXAMPLE_INPUTS",
+    "EXAMPLE_OPTIONS",
+    "EXAMPLE_OUTPUTS",
+    "WARM_UP_OPTIONS",
+    "Input",
+    "Options",
+    "Output",
+    "characters",
+]
 
 
 class Input(BaseModel):
@@ -35,25 +36,6 @@ class Input(BaseModel):
         return self
 
 
-class Options(BaseModel):
-    """How the text is generated; the same for all inputs of a request."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    max_new_tokens: int = Field(default=64, ge=1, le=4096)
-    temperature: float = Field(default=0.0, ge=0.0, le=2.0, description="0: the likeliest token")
-    seed: int = Field(default=0, ge=0, lt=2**32)
-
-
-class Output(BaseModel):
-    """What the model wrote; `finish_reason` is `length` where max_new_tokens cut it off."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-
-
 # a digit of 8 by 8 pixels in black and white, as a BMP file
 _IMAGE = (
     "Qk1eAAAAAAAAAD4AAAAoAAAACAAAAAgAAAABAAEAAAAAACAAAADEDgAAxA4AAAIAAAACAAAAAAAAAP///wAcAAAA"
@@ -68,7 +50,6 @@ EXAMPLE_OUTPUTS: list[Any] = [
     {"text": "A digit.", "finish_reason": "stop", "prompt_tokens": 31, "completion_tokens": 4},
     {"text": "A 1.", "finish_reason": "stop", "prompt_tokens": 30, "completion_tokens": 4},
 ]
-WARM_UP_OPTIONS: dict[str, Any] = {"max_new_tokens": 2}
 
 
 def characters(item: Input) -> int:

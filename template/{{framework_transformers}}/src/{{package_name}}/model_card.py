@@ -60,7 +60,7 @@ FACTS = {
 METRIC_TYPES = {"eval_loss": "loss", "eval_macro_f1": "f1"}
 
 
-def write_card(folder: Path, run: Path, *earlier: Path) -> None:
+def write_card(folder: Path, run: Path, *earlier: Path, loading: str | None = None) -> None:
     """Write README.md into `folder`, a model of the run; `earlier` cards may hold your part."""
     record = read_json(run / "run.json")
     config = read_yaml(run / "config.yaml") if (run / "config.yaml").is_file() else {}
@@ -76,7 +76,7 @@ def write_card(folder: Path, run: Path, *earlier: Path) -> None:
         _summary(config, record, is_adapter),
         f"{BEGIN}\n{_kept(earlier)}\n{END}",
         "## How to load it",
-        _loading(folder, is_adapter),
+        loading or _loading(folder, is_adapter),
         "## Evaluation",
         _evaluation(metrics, record, read_json(run / "evaluation.json")),
         "## Training",

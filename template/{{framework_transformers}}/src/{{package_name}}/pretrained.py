@@ -136,12 +136,14 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def identity(path: Path) -> tuple[str, str]:
-    """Name and version of a trained model: its run, and a hash of its weights."""
+def identity(path: Path) -> tuple[str, str, str]:
+    """Name, version and digest of a trained model: its run, and a hash of its weights."""
     folder = path.resolve()
     name = folder.parent.name if folder.name in {"final", "export"} else folder.name
+    if folder.parent.name == "snapshots":  # the hub's cache: models--owner--name/snapshots/commit
+        name = folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     digest = hashlib.sha256()
     for weights in sorted(folder.glob("*.safetensors")):
         with weights.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return name, digest.hexdigest()[:12]
+    return name, digest.hexdigest()[:12], f"sha256:{digest.hexdigest()}"

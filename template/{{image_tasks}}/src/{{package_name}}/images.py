@@ -54,18 +54,20 @@ def describe(file: BinaryIO) -> Facts:
     return Facts(kinds, sizes, "of one colour" if contrast < NEARLY_ONE_COLOUR else None)
 
 
-def open_image(file: BinaryIO) -> Image.Image:
+def open_image(file: BinaryIO, max_pixels: float | None = None) -> Image.Image:
     """Read the header alone. Raises ValueError saying what is wrong with the file."""
+    max_pixels = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
+    too_large = f"has more than {max_pixels / 1e6:g} megapixels; scale it down"
     try:
         image = Image.open(file, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(f"has more than {MAX_PIXELS // 10**6} megapixels; scale it down") from None
+        raise ValueError(too_large) from None
     except UnidentifiedImageError:
         raise ValueError(f"is no image of a kind that is read ({', '.join(FORMATS)})") from None
     except Exception as error:
         raise ValueError(f"is no whole image ({error})") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"has more than {MAX_PIXELS // 10**6} megapixels; scale it down")
+    if image.width * image.height > max_pixels:
+        raise ValueError(too_large)
     if image.mode == "F":
         raise ValueError("has fractions for pixels; save it with 8 bits a colour")
     return image

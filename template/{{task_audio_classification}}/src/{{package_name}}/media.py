@@ -32,10 +32,13 @@ SNR_RANGE_DB = 30  # noise is between train.min_snr_db and this much below it
 Batch = dict[str, np.ndarray]
 
 
-def check(file: BinaryIO) -> float:
+def check(file: BinaryIO, max_seconds: float | None = None) -> float:
     """Read the header; its seconds. Raises ValueError saying what is wrong with the file."""
     with _open(file) as sound:
-        return float(sound.frames / sound.samplerate)
+        seconds = float(sound.frames / sound.samplerate)
+    if max_seconds and seconds > max_seconds:
+        raise ValueError(f"lasts {seconds:,.0f} seconds; cut it into pieces of {max_seconds:g}")
+    return seconds
 
 
 def fit_note(seconds: Sequence[float], processor: Any) -> str:

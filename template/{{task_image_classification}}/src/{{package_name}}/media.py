@@ -34,9 +34,9 @@ GROUP_BYTES = 2**22  # of pixels that are scaled together
 Batch = dict[str, np.ndarray]
 
 
-def check(file: BinaryIO) -> float:
+def check(file: BinaryIO, max_pixels: float | None = None) -> float:
     """Read the header; 0, as no image is too long. Raises ValueError saying what is wrong."""
-    open_image(file)
+    open_image(file, max_pixels)
     return 0.0
 
 

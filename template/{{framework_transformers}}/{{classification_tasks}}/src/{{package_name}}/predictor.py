@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
+import numpy as np
 import torch
 
-from .inputs import PROBES, Input, encode, length, read_input
+from .inputs import DECODES, PROBES, Input, collate, encode, length, prepare, read_input
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
 from .processor import PROCESSOR_CLASS
@@ -28,11 +29,20 @@ class Output(TypedDict):
 
 
 class Predictor:
-    """A classifier ready to use. Not safe to call from two threads at once."""
+    """A classifier ready to use.
 
-    def __init__(self, model: Any, processor: Any, name: str, version: str) -> None:
+    `read` and `length` may be called from any thread, the rest from one at a time.
+    """
+
+    DECODES = DECODES
+
+    def __init__(
+        self, model: Any, processor: Any, name: str, version: str, digest: str = ""
+    ) -> None:
         self.model, self.processor = model.eval(), processor
-        self.name, self.version = name, version
+        self.name, self.version, self.digest = name, version, digest
+        labels = self.model.config.id2label
+        self.labels = [labels[i] for i in range(len(labels))]
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
@@ -42,7 +52,6 @@ class Predictor:
         processor = load(PROCESSOR_CLASS, str(folder))
         return cls(model, processor, *identity(folder))
 
-    @torch.inference_mode()
     def predict(self, inputs: Sequence[Input]) -> list[Output]:
         """Classify; one output per input, in order. Raises UserError for a bad input."""
         items = [read_input(item, number) for number, item in enumerate(inputs, start=1)]
@@ -51,22 +60,52 @@ class Predictor:
         outputs: dict[int, Output] = {}
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
-            logits = self._logits([items[i] for i in indices])
-            for i, probabilities in zip(indices, logits.softmax(dim=-1).tolist(), strict=True):
-                outputs[i] = self._output(probabilities)
+            scores = self.scores(encode([items[i] for i in indices], self.processor))
+            outputs.update(zip(indices, self.outputs(scores), strict=True))
         return [outputs[i] for i in range(len(inputs))]
+
+    def read(self, item: Input, number: int, limit: float | None = None) -> Any:
+        """Check one input and decode it, for `run`; `number` names it in messages.
+
+        `limit`: pixels of an image or seconds of sound, at most. Raises UserError.
+        """
+        return prepare(read_input(item, number, limit), self.processor)
+
+    def length(self, read: Any) -> int:
+        """What decides how much padding an input that was read needs."""
+        return length(read)
+
+    def run(self, reads: Sequence[Any]) -> list[Output]:
+        """Classify one batch of what `read` gave."""
+        return self.outputs(self.scores(self.encode(reads)))
+
+    def encode(self, reads: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """The model's inputs for one batch of what `read` gave."""
+        return collate(reads, self.processor)
+
+    @torch.inference_mode()
+    def scores(self, encoded: dict[str, torch.Tensor]) -> np.ndarray:
+        """Probabilities, shape (B, classes)."""
+        probabilities: np.ndarray = self._logits(encoded).softmax(dim=-1).cpu().numpy()
+        return probabilities
+
+    def outputs(self, scores: np.ndarray) -> list[Output]:
+        """What the rows of `scores` say."""
+        labels = self.labels
+        return [
+            {
+                "label": labels[best],
+                "score": row[best],
+                "scores": dict(zip(labels, row, strict=True)),
+            }
+            for best, row in zip(scores.argmax(axis=1).tolist(), scores.tolist(), strict=True)
+        ]
 
     def logits(self, inputs: Sequence[Input]) -> torch.Tensor:
         """Scores before the softmax, shape (N, classes)."""
-        return self._logits([read_input(item, i) for i, item in enumerate(inputs, start=1)])
+        items = [read_input(item, number) for number, item in enumerate(inputs, start=1)]
+        return self._logits(encode(items, self.processor))
 
-    def _logits(self, items: list[Any]) -> torch.Tensor:
-        encoded = encode(items, self.processor, self.model.config)
+    def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
         batch = {name: values.to(self.model.device) for name, values in encoded.items()}
         return self.model(**batch).logits.float()
-
-    def _output(self, probabilities: list[float]) -> Output:
-        names = self.model.config.id2label
-        scores = {names[i]: p for i, p in enumerate(probabilities)}
-        label = max(scores, key=lambda name: scores[name])
-        return {"label": label, "score": scores[label], "scores": scores}

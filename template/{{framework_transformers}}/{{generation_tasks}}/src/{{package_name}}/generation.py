@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -10,8 +11,6 @@ from transformers import GenerationConfig
 
 from .chat import IGNORE, end_of_turn, tokenizer_in
 from .errors import ConfigError
-
-COLDEST = 1e-3  # below this temperature the division overflows, and the likeliest token is certain
 
 
 class Output(TypedDict):
@@ -75,26 +74,32 @@ def stop_ids(model: Any, renderer: Any) -> list[int]:
 
 
 def generation_options(
-    stops: list[int], pad_token_id: int, max_new_tokens: int, temperature: float
+    stops: list[int], pad_token_id: int, max_new_tokens: int, stop: Sequence[str] = ()
 ) -> GenerationConfig:
-    """How text is drawn; a temperature of 0 always takes the likeliest token."""
+    """How text is generated; it takes the likeliest tokens, and `sampling.Draws` the drawn ones."""
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
-        do_sample=temperature >= COLDEST,
-        temperature=temperature if temperature >= COLDEST else None,
-        repetition_penalty=1.0,  # or the model's own default would count at temperature 0
+        do_sample=False,
+        repetition_penalty=1.0,  # or the model's own default would count
         eos_token_id=stops,
         pad_token_id=pad_token_id,
+        stop_strings=list(stop) or None,
     )
 
 
-def output(ids: list[int], stops: list[int], tokenizer: Any, prompt_tokens: int) -> Output:
-    """What was generated after a prompt, up to the first stop token."""
+def output(
+    ids: list[int], stops: list[int], tokenizer: Any, prompt_tokens: int, stop: Sequence[str] = ()
+) -> Output:
+    """What was generated after a prompt, up to the first stop token or text of `stop`."""
     end = next((i for i, token in enumerate(ids) if token in stops), None)
     answer = ids if end is None else ids[:end]
+    text = tokenizer.decode(answer, skip_special_tokens=True)
+    cut = min((place for each in stop if (place := text.find(each)) >= 0), default=None)
+    while cut is not None and answer[-1] == tokenizer.pad_token_id:  # while other rows went on
+        answer = answer[:-1]
     return {
-        "text": tokenizer.decode(answer, skip_special_tokens=True),
-        "finish_reason": "length" if end is None else "stop",
+        "text": text[:cut],
+        "finish_reason": "length" if end is None and cut is None else "stop",
         "prompt_tokens": prompt_tokens,
         "completion_tokens": len(answer),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,20 +12,18 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 from PIL import Image
-from transformers import GenerationConfig
 
+from .batched_generation import BatchPredictor, Prompt
 from .chat import render
 from .errors import UserError
-from .generation import Output, generation_options, has_bf16, output, stop_ids
+from .generation import has_bf16, stop_ids
 from .image_chats import IMAGE
 from .image_tokens import model_inputs
-from .images import decode_image
+from .images import decode_image, open_image
 from .media_files import from_base64
 from .model import AUTO_CLASS
 from .pretrained import identity, load, load_trained, pick_device
 from .processor import PROCESSOR_CLASS
-
-BATCH_SIZE = 8
 
 Input = dict[str, Any]
 """`image`: bytes, or base64 or a data URL; `text`: a question, or `messages`: a chat about it."""
@@ -42,16 +41,21 @@ PROBES: list[Input] = [
     {"image": _probe(48, 48, seed=1), "text": "A short question?"},
     {"image": _probe(60, 40, seed=2), "text": "Another one, with 2 numbers: 17 and 4."},
 ]
-PROBE_OPTIONS = {"max_new_tokens": 8}
+PROBE_OPTIONS: dict[str, Any] = {"max_new_tokens": 8}
 
 
-class Predictor:
-    """A model ready to use. Not safe to call from two threads at once."""
+class Predictor(BatchPredictor):
+    """A model ready to use. Of its methods only `read` is safe to call from two threads at once."""
 
-    def __init__(self, model: Any, processor: Any, name: str, version: str) -> None:
+    def __init__(
+        self, model: Any, processor: Any, name: str, version: str, digest: str = ""
+    ) -> None:
         self.model, self.processor = model.eval(), processor
-        self.name, self.version = name, version
-        self.stop_ids = stop_ids(model, processor)
+        self.name, self.version, self.digest = name, version, digest
+        self.tokenizer, self.stop_ids = processor.tokenizer, stop_ids(model, processor)
+        text_config = model.config.get_text_config()
+        self.positions = getattr(text_config, "max_position_embeddings", None)
+        self._processing = threading.Lock()
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
@@ -63,49 +67,27 @@ class Predictor:
         return cls(model, load(PROCESSOR_CLASS, str(folder)), *identity(folder))
 
     @torch.inference_mode()
-    def predict(
-        self,
-        inputs: Sequence[Input],
-        *,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> list[Output]:
-        """Answer questions about images; one output per input, in order.
-
-        A temperature of 0 always takes the likeliest token. Raises UserError for a bad input.
-        """
-        read = [self._read(item, number) for number, item in enumerate(inputs, start=1)]
-        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        torch.manual_seed(seed)
-        options = generation_options(
-            self.stop_ids, self.processor.tokenizer.pad_token_id, max_new_tokens, temperature
-        )
-        outputs: list[Output] = []
-        for start in range(0, len(read), BATCH_SIZE):
-            batch = self._encode(read[start : start + BATCH_SIZE])
-            lengths = batch["attention_mask"].sum(dim=1).tolist()
-            for number, length in enumerate(lengths, start=start + 1):
-                if positions and length + max_new_tokens > positions:
-                    raise UserError(
-                        f"input {number} has {length} tokens with those of the image; with "
-                        f"max_new_tokens {max_new_tokens} that exceeds the model's {positions} "
-                        "positions: shorten one of them"
-                    )
-            generated = self._generate(batch, options)
-            outputs += [
-                output(ids, self.stop_ids, self.processor.tokenizer, length)
-                for ids, length in zip(generated, lengths, strict=True)
-            ]
-        return outputs
-
     def logits(self, inputs: Sequence[Input]) -> torch.Tensor:
         """Next-token scores after each question, shape (N, vocabulary)."""
-        read = [self._read(item, number) for number, item in enumerate(inputs, start=1)]
-        return self.model(**self._encode(read)).logits[:, -1].float()
+        scores = []
+        for number, item in enumerate(inputs, start=1):
+            prompt = self.read(item, number)
+            prompt = {name: values.to(self.model.device) for name, values in prompt.items()}
+            scores.append(self.model(**prompt).logits[:, -1].float())
+        return torch.cat(scores)
 
-    def _read(self, item: Input, number: int) -> tuple[str, np.ndarray]:
-        """The prompt as text, and its image (H, W, 3)."""
+    def read(self, item: Input, number: int, limit: float | None = None) -> Prompt:
+        """Check and prepare one input, whose image may have `limit` pixels.
+
+        Safe to call from several threads. Raises UserError.
+        """
+        text, image = self._chat(item, number), _read_image(item.get("image"), number, limit)
+        with self._processing:  # a fast tokenizer refuses a second thread
+            encoded = model_inputs(self.processor, [text], [[image]])
+        return {name: torch.from_numpy(values) for name, values in encoded.items()}
+
+    def _chat(self, item: Input, number: int) -> str:
+        """The prompt as text, with the sign for its image."""
         if not isinstance(item, dict) or not {"text", "messages"} & item.keys():
             raise UserError(f"input {number} needs an `image`, and a `text` or `messages`")
         messages = item.get("messages") or [{"role": "user", "content": item.get("text")}]
@@ -125,18 +107,7 @@ class Predictor:
             raise UserError(f"input {number} does not fit the chat template: {error}") from None
         if prompt.count(_image_token(self.processor)) != 1:
             raise UserError(f"input {number}: a text holds the model's own sign for an image")
-        return prompt, _read_image(item.get("image"), number)
-
-    def _encode(self, read: Sequence[tuple[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-        texts, images = [text for text, _ in read], [[image] for _, image in read]
-        batch = model_inputs(self.processor, texts, images, padding_side="left")
-        return {k: torch.from_numpy(v).to(self.model.device) for k, v in batch.items()}
-
-    def _generate(
-        self, batch: dict[str, torch.Tensor], options: GenerationConfig
-    ) -> list[list[int]]:
-        generated = self.model.generate(**batch, generation_config=options)
-        return generated[:, batch["input_ids"].shape[1] :].tolist()
+        return prompt
 
 
 def _has_image(chat: Sequence[dict[str, Any]]) -> bool:
@@ -147,7 +118,8 @@ def _image_token(processor: Any) -> str:
     return str(processor.tokenizer.convert_ids_to_tokens(processor.image_token_id))
 
 
-def _read_image(image: object, number: int) -> np.ndarray:
+def _read_image(image: object, number: int, limit: float | None) -> np.ndarray:
+    """(H, W, 3)."""
     try:
         content = from_base64(image) if isinstance(image, str) else image
     except ValueError:
@@ -155,6 +127,7 @@ def _read_image(image: object, number: int) -> np.ndarray:
     if not isinstance(content, bytes) or not content:
         raise UserError(f"input {number}: the image is empty or neither bytes nor base64")
     try:
+        open_image(io.BytesIO(content), limit)  # its header tells how large it is
         return decode_image(io.BytesIO(content))
     except ValueError as error:
         raise UserError(f"input {number}: the image {error}") from None

@@ -1,0 +1,90 @@
+"""Prediction from an ONNX export, by ONNX Runtime in place of PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoConfig
+
+from .errors import ConfigError, UserError
+from .onnx_session import ENGINES, PLAIN, REPORT, open_session
+from .predictor import Predictor
+from .pretrained import load
+from .processor import PROCESSOR_CLASS
+from .runs import read_json
+from .tensorrt import shapes
+
+
+class OnnxPredictor(Predictor):
+    """A classifier in ONNX Runtime; all else is as in `Predictor`."""
+
+    def __init__(self, session: Any, labels: list[str], processor: Any, *identity: str) -> None:
+        self.session, self.processor, self.labels = session, processor, labels
+        self.name, self.version, self.digest = identity
+        self._inputs = [each.name for each in session.get_inputs()]
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto", threads: int = 0) -> Self:
+        """Load what `export --format onnx` or `tensorrt` wrote. Raises UserError."""
+        folder = Path(path)
+        on_tensorrt = device.startswith("tensorrt")
+        if on_tensorrt and not (folder / ENGINES).is_dir():
+            raise ConfigError(
+                f"{folder} has no engines of TensorRT; build them on this machine: "
+                "scripts/export.py --format tensorrt"
+            )
+        file = folder / (PLAIN if on_tensorrt else served(folder))
+        more = shapes(folder) if on_tensorrt else None
+        try:
+            session = open_session(file, device, threads, more)
+        except UserError:
+            raise
+        except Exception as error:  # its errors share no class of their own
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{file} cannot be loaded ({reason}); export it anew") from None
+        names = load(AutoConfig, str(folder)).id2label
+        labels = [names[i] for i in range(len(names))]
+        return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *_identity(file))
+
+    def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
+        # a graph lacks an input that its model does not use
+        batch = {name: encoded[name].numpy() for name in self._inputs}
+        return torch.from_numpy(self.session.run(None, batch)[0])
+
+
+def is_onnx(folder: Path) -> bool:
+    """Whether a folder holds an ONNX export."""
+    return (folder / PLAIN).is_file()
+
+
+def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predictor:
+    """Load an ONNX export into ONNX Runtime, any other model into PyTorch. Raises UserError.
+
+    0 threads leave their number to either.
+    """
+    if is_onnx(path):
+        return OnnxPredictor.load(path, device, threads)
+    if threads:
+        torch.set_num_threads(threads)
+    return Predictor.load(path, device)
+
+
+def served(folder: Path) -> str:
+    """The file that predicts, of the export's three."""
+    return str(read_json(folder / REPORT).get("serve", PLAIN))
+
+
+def _identity(file: Path) -> tuple[str, str, str]:
+    """Name, version and digest: its run, and a hash of the graph with its weights."""
+    folder = file.resolve().parent
+    is_export = folder.name.startswith("export") and folder.parent.name
+    digest = hashlib.sha256()
+    for part in (file, file.with_name(f"{file.name}.data")):  # weights of more than 2 GB
+        if part.is_file():
+            with part.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    name = folder.parent.name if is_export else folder.name
+    return name, digest.hexdigest()[:12], f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,1 @@
+"""What `inference/loadtest.py` is made of: a client, two ways to load, their results."""

@@ -1,0 +1,21 @@
+"""How large one input may be."""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from .url_limits import UrlLimits
+
+
+class InputLimits(UrlLimits):
+    """Images."""
+
+    max_input_characters: PositiveInt = 14_000_000
+    """Characters of one input: a file of 10 MB in base64."""
+    max_pixels: PositiveInt = 25_000_000
+    """Pixels of one image, read from its header: a small file may claim any size."""
+
+    @property
+    def of_media(self) -> float:
+        """What the predictor is given to check against."""
+        return self.max_pixels

@@ -1,0 +1,21 @@
+"""How large one input may be."""
+
+from __future__ import annotations
+
+from pydantic import PositiveFloat, PositiveInt
+
+from .url_limits import UrlLimits
+
+
+class InputLimits(UrlLimits):
+    """Recordings."""
+
+    max_input_characters: PositiveInt = 14_000_000
+    """Characters of one input: a file of 10 MB in base64."""
+    max_audio_seconds: PositiveFloat = 120.0
+    """Seconds of one recording, read from its header: a small file may claim any length."""
+
+    @property
+    def of_media(self) -> float:
+        """What the predictor is given to check against."""
+        return self.max_audio_seconds

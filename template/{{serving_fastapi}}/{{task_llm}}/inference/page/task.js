@@ -1,0 +1,5 @@
+// A chat with the model.
+
+import { startChat } from "./chat.js";
+
+startChat();

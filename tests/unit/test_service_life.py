@@ -1,0 +1,211 @@
+"""How the service begins and ends, over real HTTP and with a stub in the place of the model."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serving import IDENTITY, Start, starter, wait_until
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a service of one's own."""
+    yield from starter(tmp_path, "text_classification")
+
+
+def test_alive_at_once_and_ready_only_after_loading(start: Start) -> None:
+    service = start(STUB_LOAD_SECONDS="1").wait_for_port()
+    assert service.get("/healthz").body == {"status": "ok"}
+    for early in (service.get("/readyz"), service.predict("one")):
+        assert (early.status, early.error["code"]) == (503, "loading")
+        assert early.headers["retry-after"] == "1"
+    service.wait_until_ready()
+    assert service.get("/readyz").body["model"] == IDENTITY
+
+
+def test_health_answers_while_the_model_is_busy(start: Start) -> None:
+    service = start().wait_until_ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(service.predict, "sleep 1.5")
+        time.sleep(0.3)
+        begun = time.monotonic()
+        assert service.get("/healthz").status == service.get("/readyz").status == 200
+        assert time.monotonic() - begun < 0.8 and not slow.done()
+        assert slow.result().status == 200
+
+
+def test_sigterm_under_load_loses_no_request(start: Start) -> None:
+    service = start("--service.drain_seconds", "1").wait_until_ready()
+    outcomes: list[str] = []
+
+    def client(number: int) -> None:
+        keep_alive = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+        while True:
+            try:
+                if number % 2:
+                    outcomes.append(str(service.predict("sleep 0.01").status))
+                    continue
+                keep_alive.request(
+                    "POST",
+                    "/v1/predict",
+                    b'{"inputs": ["sleep 0.01"]}',
+                    {"Content-Type": "application/json"},
+                )
+                response = keep_alive.getresponse()
+                response.read()
+                outcomes.append(str(response.status))
+            except ConnectionRefusedError:
+                return  # not accepted, so not lost
+            except OSError as error:
+                outcomes.append(repr(error))
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client, number) for number in range(8)]
+        time.sleep(1)
+        service.process.send_signal(signal.SIGTERM)
+        draining = wait_until(
+            lambda: next((r for r in [service.get("/readyz")] if r.status == 503), None)
+        )
+        assert draining.error["code"] == "draining"
+        assert service.get("/healthz").status == 200
+        for each in clients:
+            each.result(timeout=20)
+    assert service.process.wait(timeout=20) == 0
+    assert len(outcomes) > 20
+    assert set(outcomes) == {"200"}
+
+
+def test_slow_request_is_finished_after_sigterm(start: Start) -> None:
+    service = start("--service.drain_seconds", "0").wait_until_ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(service.predict, "sleep 1.5")
+        time.sleep(0.3)
+        assert service.stop() == 0
+        assert slow.result().status == 200
+
+
+def test_sigterm_while_loading_ends_at_once(start: Start) -> None:
+    service = start("--service.drain_seconds", "0", STUB_LOAD_SECONDS="60").wait_for_port()
+    wait_until(lambda: service.get("/healthz").status == 200)
+    begun = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - begun < 5
+
+
+def test_interrupt_stops_without_a_wait(start: Start) -> None:
+    service = start("--service.drain_seconds", "60").wait_until_ready()
+    assert service.stop(signal.SIGINT) == 0
+
+
+def test_client_that_stops_in_the_middle_of_its_body_does_not_delay_the_end(start: Start) -> None:
+    service = start("--service.drain_seconds", "0").wait_until_ready()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 100\r\n\r\n{"inputs'
+        )
+        time.sleep(0.2)
+        begun = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - begun < 6
+
+
+def test_api_key_is_needed_but_not_by_probes(start: Start) -> None:
+    service = start(
+        API_KEYS="first-key-of-three, second-key-of-three"  # pragma: allowlist secret
+    ).wait_until_ready()
+    assert service.get("/healthz").status == 200
+    good = {"Authorization": "Bearer second-key-of-three"}
+    bad = [
+        {},
+        *(
+            {"Authorization": a}
+            for a in (
+                "second-key-of-three",
+                "Bearer",
+                "Bearer first",
+                "Basic first-key-of-three",
+                "Bearer \xe9",
+            )
+        ),
+    ]
+    assert service.post(b'{"inputs": ["a"]}', good).status == 200
+    for headers in bad:
+        reply = service.post(b"not even JSON", headers)
+        assert (reply.status, reply.error["code"]) == (401, "unauthorized")
+        assert reply.headers["www-authenticate"] == "Bearer"
+    assert service.get("/docs").status == 401
+    assert "second-key-of-three" not in service.log.read_text("utf-8")
+
+
+def test_api_keys_are_read_from_dotenv(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "project/.env").write_text("API_KEYS=from-the-file\n", "utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "API_KEYS"}
+    command = [
+        sys.executable,
+        "-c",
+        "from inference.__main__ import *; load_dotenv('.env'); print(os.environ['API_KEYS'])",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path / "project",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "from-the-file\n"
+
+
+REFUSED = {
+    "no such model": (["--model", "models/none"], {}, "models/none: no such folder"),
+    "run in place of final": (["--model", "models/a-run"], {}, "did you mean models/a-run/final?"),
+    "misspelt key": (["--limits.max_input", "3"], {}, "did you mean `--limits.max_inputs`?"),
+    "wrong type": (["--port", "http"], {}, "service.port"),
+    "no such config": (["--config", "none.yaml"], {}, "none.yaml: no such file"),
+    "placeholder key": ([], {"API_KEYS": "my_prod_your_key_here"}, "placeholder"),
+    "empty keys": ([], {"API_KEYS": " , "}, "holds no key"),
+}
+
+
+@pytest.mark.parametrize("arguments, environment, sentence", REFUSED.values(), ids=REFUSED)
+def test_wrong_usage_is_one_sentence_before_listening(
+    start: Start, arguments: list[str], environment: dict[str, str], sentence: str
+) -> None:
+    service = start(*arguments, **environment)
+    assert service.process.wait(timeout=20) == 2
+    (line,) = service.log.read_text("utf-8").splitlines()
+    assert line.startswith("error: ") and sentence in line
+    assert "my_prod" not in line
+
+
+def test_port_in_use_is_one_sentence(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start("--port", str(port))
+        assert service.process.wait(timeout=20) == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in service.log.read_text("utf-8").splitlines()[-1]
+
+
+def test_weights_that_do_not_load_end_the_process_with_the_sentence(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "project/models/a-run/final/broken").touch()
+    service = start()
+    assert service.process.wait(timeout=20) == 1
+    log = service.log.read_text("utf-8")
+    assert log.splitlines()[-1] == "error: the weights are cut short; train again"
+    assert "Traceback" not in log
