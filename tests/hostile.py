@@ -48,7 +48,20 @@ TEXTS = (
 )
 NUMBERS = (0, -0.0, -1, 1, 2, 0.5, 1e-320, 1e308, 2**31, 2**32, 2**53 + 1, 2**63, 2**64, 10**400)
 ODD = (float("nan"), float("inf"), float("-inf"))
-WRONG = (None, True, False, [], {}, [[]], [{}], {"a": {"b": []}}, "1", "true", "null", [None] * 50)
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    [{}],
+    {"a": {"b": []}},
+    "1",
+    "true",
+    "null",
+    [None] * 50,
+)
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,8 @@ def framings(path: str, good: bytes) -> Iterator[Hostile]:
     yield Hostile(chunked + b"\r\n5\r\nabc", "a chunk cut off", True)
     long = b"10000\r\n" + b" " * 65536 + b"\r\n"
     yield Hostile(chunked + b"\r\n" + long * 300 + b"0\r\n\r\n", "endless chunks", True)
-    for coding in (b"gzip", b"chunked, chunked", b"identity", b"x" * 999, b"chunked\x0b"):
-        coded = json_head + b"Transfer-Encoding: " + coding + b"\r\n\r\n"
+    for encoding in (b"gzip", b"chunked, chunked", b"identity", b"x" * 999, b"chunked\x0b"):
+        coded = json_head + b"Transfer-Encoding: " + encoding + b"\r\n\r\n"
         yield Hostile(coded + size + good + b"\r\n0\r\n\r\n", "a coding", True)
     yield Hostile(post().replace(b"Connection: close\r\n", b"", 1) + post(), "pipelined")
     yield Hostile(post() + b"GET /" + CANARY.encode() + b" HTTP/1.1\r\n\r\n", "smuggled")
@@ -180,9 +180,14 @@ def by_hand(
             for changed in replaced(example, text):
                 yield Hostile(http("POST", path, json.dumps(changed).encode()), "a text")
         for content in files:
-            text = base64.b64encode(content).decode()
-            for changed in replaced(example, text, only_media=True):
-                yield Hostile(http("POST", path, json.dumps(changed).encode()), "a file")
+            yield from by_file(path, example, content)
+
+
+def by_file(path: str, example: dict[str, Any], content: bytes) -> Iterator[Hostile]:
+    """The example with this file in the place of its own."""
+    text = base64.b64encode(content).decode()
+    for changed in replaced(example, text, only_media=True):
+        yield Hostile(http("POST", path, json.dumps(changed).encode()), "a file")
 
 
 def replaced(example: Any, text: str, only_media: bool = False) -> Iterator[Any]:

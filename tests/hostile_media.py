@@ -77,6 +77,10 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
 
 
+# 12 megapixels, which are decoded until the data ends: much memory for a file of 30 kB
+LARGE_AND_CUT = png(4000, 3000, data=zlib.compress(bytes(30_000_000), 9))
+
+
 def false_images() -> list[bytes]:
     """Files that claim too much, hold too little, or are no images."""
     zeros = zlib.compress(bytes(20_000 * 3), 9)
@@ -88,7 +92,7 @@ def false_images() -> list[bytes]:
         png(2**31 - 1, 2**31 - 1),
         png(0, 0),
         png(1, 2**31 - 1, data=zeros),
-        png(4000, 3000, data=bomb),  # as large as is allowed, of a few bytes
+        LARGE_AND_CUT,
         png(6000, 6000, data=bomb),
         png(30, 30, data=bomb),
         png(30, 30, data=b"no zlib stream"),

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from playwright.sync_api import JSHandle, Page, Request, expect
+from playwright.sync_api import JSHandle, Page, Request, Route, expect
 
 from serving_projects import Service
 
@@ -17,6 +17,7 @@ FILES = {
 }
 TEXT = 'It\'s "late": order 52017 <b>has not</b> arrived.\nWhere is it?'
 QUESTION = "What is there?"
+HOSTILE = '<img src=x onerror="window.stolen = 1">'
 
 LIST_LENGTHS = """() => {
   const lengths = [];
@@ -128,3 +129,38 @@ def last_body(requests: list[Request]) -> Any:
     return json.loads(
         [request for request in requests if request.method == "POST"][-1].post_data or ""
     )
+
+
+def label_hostile(route: Route) -> None:
+    """Answer in the place of the service with a label that is HTML."""
+    output = {"label": HOSTILE, "score": 1.0, "scores": {HOSTILE: 1.0}}
+    route.fulfill(json={"outputs": [output], "model": {"name": HOSTILE, "version": HOSTILE}})
+
+
+def say_hostile(route: Route) -> None:
+    """Stream HTML in the place of the service."""
+    event = {"choices": [{"index": 0, "delta": {"content": HOSTILE}, "finish_reason": "stop"}]}
+    body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
+    route.fulfill(body=body, content_type="text/event-stream")
+
+
+def unlabelled(page: Page) -> list[str]:
+    """Return what a screen reader could not name."""
+    found = page.evaluate("""() => [...document.querySelectorAll("input, textarea, button, img")]
+      .filter((e) => !(e.labels?.length || e.textContent.trim() || e.alt || e.hidden))
+      .map((e) => e.outerHTML)""")
+    assert isinstance(found, list)
+    return found
+
+
+def page_bytes(page: Page) -> int:
+    """Return the size of the page and of all that it is made of."""
+    code = """async () => {
+      const own = performance.getEntriesByType("resource").filter((e) => e.name.includes("/page/"));
+      const urls = [location.href, ...new Set(own.map((e) => e.name))];
+      const answers = await Promise.all(urls.map((url) => fetch(url)));
+      const bodies = await Promise.all(answers.map((answer) => answer.arrayBuffer()));
+      return bodies.reduce((sum, body) => sum + body.byteLength, 0);
+    }"""
+    size: int = page.evaluate(code)
+    return size

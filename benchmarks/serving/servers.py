@@ -47,6 +47,7 @@ class Server:
 
     def __init__(self, arm: Arm, python: Path, project: Path, model: Path, work: Path) -> None:
         self.arm = arm
+        self._found: set[int] = set()
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._count = work / "count.bin"
@@ -122,16 +123,27 @@ class Server:
         return rows, batches
 
     def processes(self) -> list[int]:
-        """All processes of the arm: LitServe and BentoML have several."""
-        found = []
+        """All processes of the arm: LitServe and BentoML have several.
+
+        Those of its session and their descendants, which may have sessions of their own; one that
+        was found stays known when its parent has gone.
+        """
+        parents: dict[int, int] = {}
+        alive: set[int] = set()
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rsplit(")", 1)[1].split()
             except (OSError, IndexError):
                 continue
-            if int(fields[3]) == self.process.pid:  # its session
-                found.append(int(stat.parent.name))
-        return found
+            pid = int(stat.parent.name)
+            if fields[0] != "Z":
+                alive.add(pid)
+            parents[pid] = int(fields[1])
+            if int(fields[3]) == self.process.pid:
+                self._found.add(pid)
+        while more := {pid for pid, up in parents.items() if up in self._found} - self._found:
+            self._found |= more
+        return sorted(self._found & alive)
 
     def processor_seconds(self) -> float:
         """What all its processes have used so far."""
@@ -165,7 +177,8 @@ class Server:
         return total / 1024
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL to what is left of its session."""
+        """SIGTERM, then SIGKILL to what is left."""
+        self.processes()
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)

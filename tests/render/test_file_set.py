@@ -33,7 +33,7 @@ def test_every_two_choices_meet_in_some_project() -> None:
         if {(a, x), (b, y)} not in refused
     }
     assert met == wanted
-    assert len(rows) <= 28, "a covering set this large makes the suite slow"
+    assert len(rows) <= 30, "a covering set this large makes the suite slow"
 
 
 def test_a_project_holds_the_files_of_its_choices_and_no_other(

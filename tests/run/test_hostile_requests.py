@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from hostile import CANARY, Document, Hostile
-from hostile_by_hand import by_hand
-from hostile_media import broken, false_images, odd_images, sounds
+from hostile_by_hand import by_file, by_hand
+from hostile_media import LARGE_AND_CUT, broken, false_images, odd_images, sounds
 from journey import get, post
 from serving_projects import TASKS, Service, serving, smoke_trained
 
@@ -105,6 +105,8 @@ def attack(
     damaged = broken([*files, *example_files], chance)
     document = Document(openapi, port, chance, damaged)
     thought_of = list(by_hand(examples, files, port))
+    if LARGE_AND_CUT in files:  # often: nothing of them may stay in memory
+        thought_of += 30 * list(by_file("/v1/predict", examples["/v1/predict"], LARGE_AND_CUT))
     made = itertools.islice(document.requests(), max(REQUESTS // 2 - len(thought_of), 300))
     everything = [*thought_of, *made]
     chance.shuffle(everything)

@@ -12,25 +12,30 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, expect
 
 from browser import chromium, visit
 from journey import post
 from projects import Installed
 from service_page import (
     FILES,
+    HOSTILE,
     QUESTION,
     ask,
     drop,
     expect_done,
     expect_output,
     facts,
+    label_hostile,
     last_body,
+    page_bytes,
     paste,
     said,
+    say_hostile,
     text_lengths,
     the_input,
     the_question,
+    unlabelled,
 )
 from serving_projects import TASKS, Service, serving, smoke_trained
 
@@ -39,7 +44,6 @@ pytestmark = pytest.mark.run
 CLASSIFICATION = [task for task in TASKS if task.endswith("classification")]
 CHATS = ["llm", "multimodal"]
 SECONDS = re.compile(r"[\d.]+ m?s")
-HOSTILE = '<img src=x onerror="window.stolen = 1">'
 KEYS = ("pJ3vKq8ZtR5wXy2B", "mN7cLd4FhG9sTb6Q")  # pragma: allowlist secret
 PAGE_BYTES_AT_MOST = 24_000
 
@@ -304,17 +308,6 @@ def test_what_a_model_says_is_text_and_never_html(service: Service, browser: Bro
         assert page.evaluate("window.stolen") is None and seen.violations == []
 
 
-def label_hostile(route: Route) -> None:
-    output = {"label": HOSTILE, "score": 1.0, "scores": {HOSTILE: 1.0}}
-    route.fulfill(json={"outputs": [output], "model": {"name": HOSTILE, "version": HOSTILE}})
-
-
-def say_hostile(route: Route) -> None:
-    event = {"choices": [{"index": 0, "delta": {"content": HOSTILE}, "finish_reason": "stop"}]}
-    body = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n"
-    route.fulfill(body=body, content_type="text/event-stream")
-
-
 @each("text_classification")
 def test_the_policy_stops_what_is_not_the_pages_own(service: Service, browser: Browser) -> None:
     """And the other tests would notice."""
@@ -360,28 +353,6 @@ def test_it_is_small_and_fits_phones_and_desks(service: Service, browser: Browse
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert unlabelled(page) == []
             assert page_bytes(page) < PAGE_BYTES_AT_MOST
-
-
-def unlabelled(page: Page) -> list[str]:
-    """Return what a screen reader could not name."""
-    found = page.evaluate("""() => [...document.querySelectorAll("input, textarea, button, img")]
-      .filter((e) => !(e.labels?.length || e.textContent.trim() || e.alt || e.hidden))
-      .map((e) => e.outerHTML)""")
-    assert isinstance(found, list)
-    return found
-
-
-def page_bytes(page: Page) -> int:
-    """Return the size of the page and of all that it is made of."""
-    code = """async () => {
-      const own = performance.getEntriesByType("resource").filter((e) => e.name.includes("/page/"));
-      const urls = [location.href, ...new Set(own.map((e) => e.name))];
-      const answers = await Promise.all(urls.map((url) => fetch(url)));
-      const bodies = await Promise.all(answers.map((answer) => answer.arrayBuffer()));
-      return bodies.reduce((sum, body) => sum + body.byteLength, 0);
-    }"""
-    size: int = page.evaluate(code)
-    return size
 
 
 def run(command: str, folder: Path) -> str:

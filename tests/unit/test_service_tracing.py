@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib
 import importlib.util
 import threading
 from collections.abc import Iterator
@@ -31,11 +32,12 @@ class Collector(http.server.ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
 
     def spans(self) -> list[dict[str, Any]]:
-        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
+        messages = importlib.import_module(
+            "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
+        )
         found = []
         for body in self.bodies:
-            request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+            request = messages.ExportTraceServiceRequest.FromString(body)
             for resource in request.resource_spans:
                 for span in (span for scope in resource.scope_spans for span in scope.spans):
                     found.append(
@@ -62,6 +64,8 @@ def _values(item: Any) -> dict[str, Any]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    """Takes what is sent."""
+
     server: Collector
 
     def do_POST(self) -> None:
@@ -144,7 +148,8 @@ def test_without_the_sdk_it_is_one_sentence(start: Start, tmp_path: Path) -> Non
     hidden = tmp_path / "project/opentelemetry_hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(
-        "import sys; sys.modules['opentelemetry.sdk'] = sys.modules['opentelemetry.exporter'] = None"
+        "import sys\n"
+        "sys.modules['opentelemetry.sdk'] = sys.modules['opentelemetry.exporter'] = None\n"
     )
     service = start(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", PYTHONPATH=str(hidden))
     assert service.process.wait(timeout=20) == 2

@@ -102,7 +102,9 @@ def create_app(
             CORSMiddleware,
             allow_origins=service.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout"],
+            allow_headers=[
+                    *("Authorization", "X-API-Key", "Content-Type", "X-Request-ID", "X-Request-Timeout")
+                ],
             expose_headers=["Retry-After", "X-Model-Version", "X-Request-ID"],
         )
     app.add_middleware(

@@ -28,6 +28,7 @@ class ServiceError(HTTPException):
 
     def response(self) -> JSONResponse:
         """Render as the service's one form of error."""
+        let_go(self)
         body = {"error": {"code": self.code, "message": self.detail}}
         return Refusal(body, self.status_code, self.headers, code=self.code)
 
@@ -53,6 +54,7 @@ class ClientGoneError(Exception):
 
 def bad_input(error: UserError) -> ServiceError:
     """422, with the sentence of whoever read the input."""
+    let_go(error)
     return ServiceError(422, "invalid_input", " ".join(str(error).split()))
 
 
@@ -82,28 +84,15 @@ def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(min(LONGEST_RETRY_SECONDS, max(1, math.ceil(seconds))))}
 
 
-def let_go(error: BaseException | None) -> None:
-    """Drop the frames of an error that is answered, and with them the input.
-
-    A future, the error it holds and the frame that awaits it refer to each other: the megabytes of
-    a decoded image would stay until a full garbage collection, which is rare.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__context__
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every expected error in the service's form."""
 
     @app.exception_handler(ServiceError)
     async def _service(_: Request, error: ServiceError) -> JSONResponse:
-        let_go(error)
         return error.response()
 
     @app.exception_handler(UserError)
     async def _bad_input(_: Request, error: UserError) -> JSONResponse:
-        let_go(error)
         return bad_input(error).response()
 
     @app.exception_handler(RequestValidationError)
@@ -122,3 +111,14 @@ def add_error_handlers(app: FastAPI) -> None:
         }
         code, message = known.get(error.status_code, ("http_error", "The request was refused."))
         return ServiceError(error.status_code, code, message).response()
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop the frames of an error that is answered, and with them the input.
+
+    A future, the error it holds and the frame that awaits it refer to each other: the megabytes of
+    a decoded image would stay until a full garbage collection, which is rare.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__

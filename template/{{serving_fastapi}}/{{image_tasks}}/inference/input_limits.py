@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from .url_limits import UrlLimits
 
@@ -12,7 +12,7 @@ class InputLimits(UrlLimits):
 
     max_input_characters: PositiveInt = 14_000_000
     """Characters of one input: a file of 10 MB in base64."""
-    max_pixels: PositiveInt = 25_000_000
+    max_pixels: int = Field(default=25_000_000, gt=0, le=100_000_000)
     """Pixels of one image, read from its header: a small file may claim any size."""
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from .url_limits import UrlLimits
 
@@ -12,7 +12,7 @@ class InputLimits(UrlLimits):
 
     max_input_characters: PositiveInt = 14_000_000
     """Characters of one input: a file of 10 MB in base64."""
-    max_audio_seconds: PositiveFloat = 120.0
+    max_audio_seconds: float = Field(default=120.0, gt=0, le=600)
     """Seconds of one recording, read from its header: a small file may claim any length."""
 
     @property
