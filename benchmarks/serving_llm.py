@@ -27,8 +27,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from template import RESULTS, ROOT, WORK, copy_template
 from timing import command, machine
+
+from template import RESULTS, ROOT, WORK, copy_template
 
 FOLDER = WORK / "serving-llm"
 PROJECT, MODEL = FOLDER / "project", FOLDER / "model"
@@ -278,7 +279,7 @@ def report(times: Times, repeats: int, arguments: Sequence[str], python: Path) -
         f"A Llama of 6 layers of 384 in float32 with random weights; prompts of "
         f"{PROMPT_CHARACTERS[0]} to {PROMPT_CHARACTERS[1]} tokens, {NEW_TOKENS} new tokens, "
         f"streamed, greedy. Server on core 0 with one PyTorch thread, client on core 1, "
-        f"{repeats} repeats in random order, every arm started anew; median (lowest–highest). "
+        f"{repeats} repeats in random order, every arm started anew; median (lowest to highest). "
         "Other work ran on the same cores, more at some times than at others: the first two tables "
         "are unsteady; the third one is what the work costs, prompts included.\n",
     ]
@@ -287,7 +288,7 @@ def report(times: Times, repeats: int, arguments: Sequence[str], python: Path) -
         ("tokens_per_s", "Tokens per second of all streams (more is better)", 1),
         ("processor_ms", "Processor time per token, ms (less is better)", 1),
     ):
-        parts += [f"## {title}\n", "| | " + " | ".join(f"{n} streams" for n in REQUESTS) + " |"]
+        parts += [f"## {title}\n", "| | " + " | ".join(f"{n} at a time" for n in REQUESTS) + " |"]
         parts += ["|---|" + "---:|" * len(REQUESTS)]
         for arm in ARMS:
             cells = []
@@ -296,7 +297,7 @@ def report(times: Times, repeats: int, arguments: Sequence[str], python: Path) -
                 middle = statistics.median(values)
                 digits = 1 if middle < 100 else 0
                 three = (f"{value:,.{digits}f}" for value in (middle, values[0], values[-1]))
-                cells.append("{} ({}–{})".format(*three))
+                cells.append("{} ({} to {})".format(*three))
             parts.append(f"| {arm} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)

@@ -31,6 +31,7 @@ from .settings import ServeSettings, model_folder
 from .tracing import Tracing
 
 PREDICT = "/v1/predict"
+ALLOWED_HEADERS = "Authorization X-API-Key Content-Type X-Request-ID X-Request-Timeout".split()
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The body is not JSON"},
     401: {"model": ErrorResponse, "description": "No known API key"},
@@ -102,9 +103,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=service.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=[
-                    *("Authorization", "X-API-Key", "Content-Type", "X-Request-ID", "X-Request-Timeout")
-                ],
+            allow_headers=ALLOWED_HEADERS,
             expose_headers=["Retry-After", "X-Model-Version", "X-Request-ID"],
         )
     app.add_middleware(

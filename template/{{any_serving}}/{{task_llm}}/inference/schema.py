@@ -19,6 +19,7 @@ __all__ = [
     "characters",
 ]
 
+
 def _kind(item: Any) -> str | None:
     if isinstance(item, str):
         return "prompt"

@@ -100,9 +100,6 @@ class Chat:
         )
 
 
-
-
-
 def _head(info: ModelInfo, model: str | None) -> dict[str, Any]:
     """What all answers and events begin with. Raises ServiceError for another model."""
     if model is not None and model not in (info.name, info.version, info.digest):

@@ -46,7 +46,15 @@ def test_what_was_cut_in_a_character_is_given_out_at_the_end() -> None:
 
 @pytest.mark.parametrize(
     "stop",
-    [("done",), ("東京",), ("京! ", "zzz"), ("🎈 d", "🎈"), ("ß",), ("\n",), ("Grüße, 東京! 🎈 done\n",)],
+    [
+        ("done",),
+        ("東京",),
+        ("京! ", "zzz"),
+        ("🎈 d", "🎈"),
+        ("ß",),
+        ("\n",),
+        ("Grüße, 東京! 🎈 done\n",),
+    ],
 )
 def test_a_stop_text_ends_the_answer_before_it(stop: tuple[str, ...]) -> None:
     texts, decoder = decoded([*TEXT.encode(), END], stop)

@@ -259,7 +259,9 @@ class _Draw(ContinuousBatchingLogitsProcessor):
         """A number in [0, 1) for each answer, from its seed and the position of the token."""
         states = [request.state for request in requests_with_new_token]
         numbers = [
-            self._predictor.uniform(state.logit_processor_kwargs.get("seed", 0), state.current_len())
+            self._predictor.uniform(
+                state.logit_processor_kwargs.get("seed", 0), state.current_len()
+            )
             if state.logit_processor_kwargs.get("temperature")
             else 0.0
             for state in states

@@ -112,4 +112,4 @@ def test_what_is_no_image_is_refused_in_a_sentence(client: openai.OpenAI, url: s
     assert refused.value.status_code in (400, 422)
     assert isinstance(refused.value.body, dict)
     assert "secret" not in refused.value.body["message"]
-    assert "image" in refused.value.body["message"]
+    assert any(word in refused.value.body["message"] for word in ("image", "web address"))

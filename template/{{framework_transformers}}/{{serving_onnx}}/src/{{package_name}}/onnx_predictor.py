@@ -52,7 +52,11 @@ class OnnxPredictor(Predictor):
     def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
         # a graph lacks an input that its model does not use
         batch = {name: encoded[name].numpy() for name in self._inputs}
-        return torch.from_numpy(self.session.run(None, batch)[0])
+        try:
+            scores = self.session.run(None, batch)[0]
+        except Exception as error:  # its errors are no RuntimeError, as PyTorch's are
+            raise RuntimeError(str(error)) from error
+        return torch.from_numpy(scores)
 
 
 def is_onnx(folder: Path) -> bool:
