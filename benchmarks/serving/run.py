@@ -6,7 +6,8 @@ python benchmarks/serving/run.py --python ENV/bin/python [--repeats 5] [--second
 ENV holds the packages of a generated project's inference/requirements.txt, and the competitors:
 pip install -r requirements.txt litserve bentoml. The server has core 0, the client core 1, every
 arm one PyTorch thread and batches of at most 32. `--fresh turn` starts each arm once in a turn in
-place of once in a cell: quicker, with one caveat more. Every cell's numbers are kept in .work/.
+place of once in a cell: quicker, with one caveat more. Every cell's numbers are kept in .work/;
+with --keep a run adds its turns to them, and `--keep --scenarios` alone writes the tables again.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Bench:
         rows, batches = (b - a for a, b in zip(before, server.computed(), strict=True))
         line = {"turn": turn, "arm": arm.name, "scenario": name, "load": load, **done}
         line |= {"rows_computed": rows, "batches": batches, "peak_rss_mib": server.memory_mib()}
+        line["load_average"] = os.getloadavg()[0]
         line["processor_seconds"] = server.processor_seconds() - used
         if name in SIGTERM:
             line["ended"] = server.ends_within(ENDS_SECONDS)
@@ -154,13 +156,12 @@ def main() -> None:
     bench = Bench(options.python.absolute(), options.seconds, raw)
     arms = [ARMS[name] for name in options.arms]
     first = 1 + max((line["turn"] for line in read(raw)), default=0)
-    if options.scenarios:
-        for turn in range(first, first + options.repeats):
-            one_turn(bench, turn, arms, options.scenarios, options.fresh)
-            publish(raw, options.python, sys.argv[1:])
+    for turn in range(first, first + (options.repeats if options.scenarios else 0)):
+        one_turn(bench, turn, arms, options.scenarios, options.fresh)
+        publish(raw, options.python, sys.argv[1:])  # an hour's work: what is done is kept
     if options.soak:
         soak(bench, options.soak)
-        publish(raw, options.python, sys.argv[1:])
+    publish(raw, options.python, sys.argv[1:])
 
 
 def one_turn(

@@ -37,9 +37,8 @@ def report(lines: Sequence[Line], soaked: Sequence[Line], python: Path, call: st
         "One text classifier (4 layers of 128, random weights), one folder, the same tokens and "
         "scores in every arm (checked before each cell to 1e-4), batches of at most 32, one "
         "PyTorch thread, access logs off. The server has core 0, the client core 1; 24 words a "
-        f"text unless it says mixed. {turns} turns in random order; a cell shows the median, the "
-        "lowest and the highest. Other work ran on the same cores: read the ratios, which are "
-        "taken turn by turn, before the absolute numbers.\n",
+        f"text unless it says mixed. {turns} turns, each in random order; a cell shows the median, "
+        "the lowest and the highest. " + busy(lines),
     ]
     closed = [f"closed {n}" for n in (1, 8, 32, 128)]
     parts += [
@@ -78,6 +77,18 @@ def report(lines: Sequence[Line], soaked: Sequence[Line], python: Path, call: st
     if soaked:
         parts.append(soak(lines, soaked))
     return "\n".join(part for part in parts if part)
+
+
+def busy(lines: Sequence[Line]) -> str:
+    """Say how much else the machine had to do."""
+    found = [line["load_average"] for line in lines if "load_average" in line]
+    if not found:
+        return ""
+    return (
+        f"The machine's load average was {spread(found)}; the benchmark's own share is about 2. "
+        "Where it is much more, read the ratios, which are taken turn by turn, and the processor "
+        "times; the seconds are those of a starved service.\n"
+    )
 
 
 def versions(python: Path) -> str:

@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from .client import Answer, Connection, Target
@@ -168,10 +168,10 @@ class Load:
         usual = statistics.median(self._recent) if self._recent else 0.02
         return max(0.001, usual * self._rng.random())
 
-    async def _probed(self, work: asyncio.Future[list[None]] | object) -> None:
+    async def _probed(self, work: Awaitable[object]) -> None:
         probe = asyncio.create_task(self._probe())
         try:
-            await work  # type: ignore[misc]
+            await work
         finally:
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
