@@ -112,7 +112,8 @@ rps = key("answered_rps")
 def processor_ms(line: Line) -> float | None:
     """What one answer costs: hardly touched by the machine's other work."""
     answered = line["all_codes"].get("200", 0)
-    return 1000 * line["processor_seconds"] / answered if answered else None
+    used = line["processor_seconds"]
+    return 1000 * used / answered if answered and used else None
 
 
 def batch_size(line: Line) -> float | None:
