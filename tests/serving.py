@@ -93,14 +93,15 @@ class Predictor:
 GENERATION_STUB = """
 import asyncio
 from .api import ModelInfo
+from .errors import overloaded
 from .project import UserError, load_predictor
 
 def load_runner(path, settings, metrics):
-    return Runner(load_predictor(path))
+    return Runner(load_predictor(path), settings.engine)
 
 class Runner:
-    def __init__(self, predictor):
-        self.predictor = predictor
+    def __init__(self, predictor, limits):
+        self.predictor, self.limits = predictor, limits
         self.info = ModelInfo(name="stub", version=predictor.version, digest=predictor.digest)
 
     def waiting(self):
@@ -110,6 +111,10 @@ class Runner:
         return None
 
     async def predict(self, inputs, options, deadline):
+        if len(inputs) > self.limits.max_streams + self.limits.max_waiting:
+            raise overloaded()
+        if options["max_new_tokens"] > self.limits.max_new_tokens:
+            raise UserError("that is too long")
         reads = [self.predictor.read(item, i) for i, item in enumerate(inputs, start=1)]
         await asyncio.to_thread(self.predictor.scores, reads)
         return [

@@ -87,9 +87,11 @@ def test_a_pod_has_time_to_drain(projects: dict[str, Path]) -> None:
     found = manifests(projects["text"])
     pod = found["Deployment"]["spec"]["template"]["spec"]
     options = dict(zip(container(found)["args"][::2], container(found)["args"][1::2], strict=True))
-    serve = yaml.safe_load((projects["text"] / "configs/serve.yaml").read_text("utf-8"))["service"]
+    serve = yaml.safe_load((projects["text"] / "configs/serve.yaml").read_text("utf-8"))
+    assert serve["service"]["shutdown_seconds"] is None
+    end = serve["limits"]["deadline_seconds"] + 2
     drain = float(options["--service.drain_seconds"])
-    assert pod["terminationGracePeriodSeconds"] >= drain + serve["shutdown_seconds"] + 5
+    assert pod["terminationGracePeriodSeconds"] >= drain + end + 5
     readiness = container(found)["readinessProbe"]
     assert drain >= readiness["periodSeconds"] * readiness["failureThreshold"]
 

@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "yaml": "pyyaml",
     "dotenv": "python-dotenv",
+    "opentelemetry": "opentelemetry-api",  # its SDK is for those who want traces
     "mlflow": "mlflow-skinny",
     "pydantic_settings": "pydantic-settings",
 }
@@ -86,7 +87,9 @@ def test_what_the_code_imports_is_pinned(project: Rendered) -> None:
 
 def test_the_service_can_be_installed_alone(project: Rendered) -> None:
     folder = project.root / "inference"
-    assert folder.exists() == bool(project.answers["serving"])
+    assert folder.exists() == (
+        not {"fastapi", "hf_endpoints"}.isdisjoint(project.answers["serving"])
+    )
     if not folder.exists():
         return
     found = pins((folder / "requirements.txt").read_text("utf-8"))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 
 
 def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("batching", path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -29,6 +29,7 @@ def _load(path: Path) -> ModuleType:
 
 
 batching = _load(TEMPLATE / "{{serving_fastapi}}/{{classification_tasks}}/inference/batching.py")
+memory = _load(TEMPLATE / "{{serving_fastapi}}/inference/memory.py")
 
 
 def call(count: int = 1, seconds: float = 60.0) -> Any:
@@ -127,3 +128,13 @@ def test_pace_follows_full_batches_and_forgives_small_ones() -> None:
         time.sleep(0.01)
         pace.end(2, is_full=True)
     assert pace.seconds_for(100) > 0.4
+
+
+def test_what_frameworks_say_of_too_little_memory_is_understood() -> None:
+    module = {"__module__": "onnxruntime.capi.onnxruntime_pybind11_state"}
+    of_onnxruntime = type("RuntimeException", (Exception,), module)
+    said = "Failed to allocate memory for requested buffer of size 1024"
+    for error in (MemoryError(), RuntimeError("CUDA out of memory"), of_onnxruntime(said)):
+        assert memory.is_out_of_memory(error)
+    for error in (ValueError(said), RuntimeError("shapes differ"), of_onnxruntime("shapes differ")):
+        assert not memory.is_out_of_memory(error)

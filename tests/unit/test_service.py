@@ -195,6 +195,14 @@ def test_llm_takes_chats_and_checks_options(tmp_path: Path) -> None:
             assert refused.status == 422 and CANARY not in refused.error["message"]
 
 
+def test_narrowest_limits_let_a_language_model_start(tmp_path: Path) -> None:
+    limits = {"max_new_tokens": 1, "max_streams": 1, "max_waiting": 0}
+    arguments = [word for key, value in limits.items() for word in (f"--engine.{key}", str(value))]
+    for start in starter(tmp_path, "llm"):
+        service = start(*arguments).wait_until_ready()
+        assert service.predict("text", options={"max_new_tokens": 1}).status == 200
+
+
 def test_slow_body_is_408(start: Start) -> None:
     service = start("--limits.body_seconds", "0.3").wait_until_ready()
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
@@ -204,6 +212,16 @@ def test_slow_body_is_408(start: Start) -> None:
         )
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 408 ") and b"body_too_slow" in answer
+
+
+def test_too_large_body_that_never_comes_is_413(start: Start) -> None:
+    service = start("--limits.body_seconds", "0.4").wait_until_ready()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as client:
+        client.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 99999999\r\n\r\n{"
+        )
+        assert b" 413 " in client.recv(1000)
 
 
 def test_other_origins_are_let_in_only_when_named(start: Start) -> None:

@@ -70,6 +70,16 @@ def test_reload_and_rollback(start: Start, second: str) -> None:
     assert [served[key]["version"] for key in ("model", "previous")] == ["2", "0123456789ab"]
 
 
+def test_numbers_of_a_model_that_was_closed_are_dropped(start: Start, second: str) -> None:
+    settings = ("--limits.deadline_seconds", "0.2", "--service.keep_previous", "false")
+    service = start(*settings, ADMIN_KEYS=ADMIN_KEY).wait_until_ready()
+    first = {"version": "0123456789ab"}
+    assert service.metric("inference_batch_size_count", **first) >= 1
+    assert admin(service, "reload", model=second).status == 200
+    wait_until(lambda: not service.metric("inference_batch_size_count", **first))
+    assert service.metric("inference_batch_size_count", version="2") >= 1
+
+
 def test_reload_under_load_fails_no_request(start: Start, second: str) -> None:
     service = start(ADMIN_KEYS=ADMIN_KEY, STUB_BATCH_SECONDS="0.02", STUB_LOAD_SECONDS="0.3")
     service.wait_until_ready()

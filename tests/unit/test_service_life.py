@@ -97,6 +97,35 @@ def test_slow_request_is_finished_after_sigterm(start: Start) -> None:
         assert slow.result().status == 200
 
 
+def test_request_that_outlasts_the_end_is_told_so(start: Start) -> None:
+    service = start(
+        *("--service.drain_seconds", "0", "--service.shutdown_seconds", "1")
+    ).wait_until_ready()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(service.predict, "sleep 9")
+        time.sleep(0.3)
+        assert service.stop() == 0
+        reply = slow.result()
+    assert (reply.status, reply.error["code"]) == (503, "draining")
+    assert reply.headers["retry-after"] and reply.headers["connection"] == "close"
+    assert "Traceback" not in service.log.read_text("utf-8")
+
+
+def test_longest_request_has_time_to_finish_unless_told_otherwise(
+    start: Start, tmp_path: Path
+) -> None:
+    code = (
+        "from inference.settings import load_settings\n"
+        "for more in '', '--limits.deadline_seconds 600', '--service.shutdown_seconds 5':\n"
+        "    settings = load_settings(['--model', 'models/a-run/final', *more.split()])\n"
+        "    print(settings.end_seconds - settings.limits.deadline_seconds)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "project", capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2.0", "2.0", "-25.0"], done.stderr
+
+
 def test_sigterm_while_loading_ends_at_once(start: Start) -> None:
     service = start("--service.drain_seconds", "0", STUB_LOAD_SECONDS="60").wait_for_port()
     wait_until(lambda: service.get("/healthz").status == 200)
@@ -121,6 +150,60 @@ def test_client_that_stops_in_the_middle_of_its_body_does_not_delay_the_end(star
         begun = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - begun < 6
+
+
+WATCHED = """
+import asyncio
+from inference import engine
+from inference.api import ModelInfo
+from inference.errors import out_of_memory
+from inference.metrics import Metrics
+from inference.schema import EXAMPLE_OUTPUTS
+
+class Runner:
+    info = ModelInfo(name="a", version="b", digest="c")
+    asked = failing = 0
+    reason = None
+
+    def waiting(self):
+        return 0
+
+    def stalled(self):
+        return self.reason
+
+    async def predict(self, inputs, options, deadline):
+        assert len(inputs) == 1
+        self.asked += 1
+        if self.failing:
+            self.failing -= 1
+            raise out_of_memory()
+        self.reason = None
+        return EXAMPLE_OUTPUTS[:1]
+
+async def work(failing):
+    runner, metrics = Runner(), Metrics()
+    one = engine.Engine(lambda _: runner, "a", metrics)
+    await one.start()
+    assert one.problem() is None, one.failure
+    runner.reason, runner.failing = "no memory", failing
+    watching = asyncio.create_task(one.watch())
+    async with asyncio.timeout(10):
+        while runner.reason and not one.failure:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    print(failing, one.failure, one.problem() and one.problem().code)
+
+engine.LOOK_SECONDS = 0.01
+asyncio.run(work(1))
+asyncio.run(work(99))
+"""
+
+
+def test_a_model_that_is_stalled_recovers_or_ends_the_process(start: Start, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED], cwd=tmp_path / "project", capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["1 None None", "99 no memory stalled"], done.stderr
 
 
 def test_api_key_is_needed_but_not_by_probes(start: Start) -> None:

@@ -78,6 +78,8 @@ def test_waiting_inputs_are_bounded_and_the_next_is_429(start: Start, access_log
     assert service.metric("inference_errors_total", kind="overloaded") == refused
     route = {"route": "/v1/predict", "status": "429"}
     assert service.metric("inference_requests_total", **route) == refused
+    timed = service.metric("inference_request_seconds_count", route="/v1/predict")
+    assert timed == len(replies) + 1
 
 
 def test_wait_that_would_exceed_the_deadline_is_429_at_once(start: Start) -> None:
@@ -152,6 +154,15 @@ def test_what_never_fits_is_503_and_not_ready_when_it_repeats(start: Start) -> N
     assert service.predict("small").status == 200
     assert service.get("/readyz").status == 200
     assert CANARY not in service.log.read_text("utf-8")
+
+
+def test_a_batch_without_an_end_is_told_of(start: Start) -> None:
+    service = start("--limits.deadline_seconds", "0.2").wait_until_ready()
+    assert service.predict("sleep 2.5").status == 503
+    assert service.get("/readyz").status == 200  # it may only be slow
+    wait_until(lambda: service.get("/readyz").status == 503)
+    assert service.get("/readyz").error["code"] == "stalled"
+    wait_until(lambda: service.get("/readyz").status == 200)
 
 
 def test_failing_input_does_not_fail_its_neighbours(start: Start) -> None:

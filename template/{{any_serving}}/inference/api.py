@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from .schema import EXAMPLE_INPUTS, EXAMPLE_OPTIONS, EXAMPLE_OUTPUTS, Input, Options, Output
 
+MAX_INPUTS = 64  # of one request, unless the service's settings say otherwise
 EXAMPLE_RESPONSE: dict[str, Any] = {
     "outputs": EXAMPLE_OUTPUTS,
     "model": {

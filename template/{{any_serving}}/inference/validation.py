@@ -28,6 +28,10 @@ def sentence(problem: Mapping[str, Any], location: Sequence[str | int]) -> str:
             return f"The body is not valid JSON: {problem['ctx']['error']}."
         case "extra_forbidden":
             return f"There is an unknown key in {_place(location[:-1])}; /docs lists the known."
+        case "union_tag_invalid":  # the message repeats the value
+            names = problem["ctx"]
+            key = names["discriminator"].replace("'", "`")
+            return f"{_place(location)}: {key} must be one of {names['expected_tags']}."
         case "missing" if not location:
             return EMPTY
         case "missing":

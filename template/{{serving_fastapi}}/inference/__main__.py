@@ -49,6 +49,7 @@ def serve(
     app = create_app(settings, api_keys, admin_keys)
     engine: Engine = app.state.engine
     Connection.head_seconds = settings.limits.body_seconds
+    Connection.reading_seconds = settings.limits.deadline_seconds
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -56,7 +57,7 @@ def serve(
         proxy_headers=False,  # nothing here asks who the client is
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=service.shutdown_seconds,
+        timeout_graceful_shutdown=settings.end_seconds,
     )
     server = Server(config, engine, service.drain_seconds)
     with listen(service.host, service.port) as listener:

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from .admin import add_admin
 from .api import ErrorResponse, Health, PredictRequest, PredictResponse, Readiness
 from .auth import ApiKeyMiddleware
-from .canary import Canary
+from .canary import Canary, warm_up_options
 from .direct import DirectMiddleware
 from .engine import Engine, Runner
 from .errors import add_error_handlers
@@ -59,11 +59,13 @@ def create_app(
 
         return load_runner(model_folder(reference), settings, metrics)
 
+    warm_up = warm_up_options(settings.engine)
     engine = Engine(
         load,
         service.model or "",
         metrics,
-        Canary.read(service.canary),
+        Canary.read(service.canary, warm_up),
+        warm_up=warm_up,
         keep_previous=service.keep_previous,
         grace_seconds=limits.deadline_seconds,
     )
@@ -72,13 +74,17 @@ def create_app(
     if not service.access_log and not service.cors_origins:  # those want more of a refusal
         gate = Gate(engine, settings.engine.max_waiting, {PREDICT}, metrics)
 
+    async def care() -> None:
+        await engine.start()
+        await engine.watch()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(engine.start())
+        caring = asyncio.create_task(care())
         if gate:
             gate.watch()
         yield
-        loading.cancel()
+        caring.cancel()
         engine.close()
         tracing.close()
 

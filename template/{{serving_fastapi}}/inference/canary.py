@@ -8,14 +8,15 @@ with a request of your own and, if you like, what must come out:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, NonNegativeFloat, TypeAdapter, ValidationError
 
 from .api import PredictRequest
-from .project import ConfigError, UserError
-from .schema import EXAMPLE_INPUTS, EXAMPLE_OPTIONS, Output
+from .project import ConfigError, Section, UserError
+from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS, Output
 from .validation import explain
 
 OUTPUTS = TypeAdapter(list[Output])
@@ -30,10 +31,10 @@ class Canary(PredictRequest):
     """How far a number may be off."""
 
     @classmethod
-    def read(cls, file: str | None) -> Canary:
-        """Read the file, or take the task's example. Raises ConfigError."""
+    def read(cls, file: str | None, options: Mapping[str, Any] | None = None) -> Canary:
+        """Read the file, or take the task's example with `options`. Raises ConfigError."""
         if file is None:
-            return cls.model_validate({"inputs": EXAMPLE_INPUTS, "options": EXAMPLE_OPTIONS})
+            return cls.model_validate({"inputs": EXAMPLE_INPUTS, "options": options or {}})
         try:
             canary = cls.model_validate_json(Path(file).read_bytes())
         except OSError as error:
@@ -60,6 +61,11 @@ class Canary(PredictRequest):
             differs = _difference(expected, outputs[i], self.tolerance, f"outputs[{i}]")
             if differs:
                 raise UserError(f"the canary's answer is not that of service.canary: {differs}")
+
+
+def warm_up_options(limits: Section) -> dict[str, Any]:
+    """The task's options for a first, short answer; none beyond the limit of the same name."""
+    return {key: min(value, getattr(limits, key, value)) for key, value in WARM_UP_OPTIONS.items()}
 
 
 def same_form(before: list[Any], after: list[Any]) -> bool:

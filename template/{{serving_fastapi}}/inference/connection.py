@@ -1,4 +1,4 @@
-"""Connections whose clients must send the head of a request, soon and not endlessly."""
+"""Connections whose clients must send the head of a request soon, and take what they get."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ TOO_LONG = {"error": {"code": "head_too_large", "message": "The request's header
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's, which waits for a head for ever, and keeps one of any length in memory."""
+    """Uvicorn's, which waits for ever for a head and for a client that does not read its answer.
+
+    It also keeps a head of any length in memory.
+    """
 
     head_seconds: ClassVar[float] = 15.0
+    reading_seconds: ClassVar[float] = 30.0
+    """How long a client may take nothing of an answer that fills the buffers."""
 
     _in_head = True
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _full: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -29,6 +35,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._cancel()
+        self._is_read()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -55,6 +62,21 @@ class Connection(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The buffers are full: begin to wait for the client."""
+        super().pause_writing()
+        self._is_read()
+        self._full = self.loop.call_later(self.reading_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads on."""
+        self._is_read()
+        super().resume_writing()
+
+    def _is_read(self) -> None:
+        if self._full:
+            self._full.cancel()
 
     def _wait(self) -> None:
         self._cancel()

@@ -7,20 +7,30 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .api import ModelInfo
 from .canary import Canary, same_form
 from .errors import ServiceError, unavailable
+from .memory import settle
 from .metrics import Metrics
 from .project import UserError
-from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS
+from .schema import EXAMPLE_INPUTS
 
 logger = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 600.0  # a compiler or a download at the first request may take minutes
+LOOK_SECONDS = 5.0  # between two looks at whether the runner can go on
+MAX_STALLED = 4  # looks in a row at which it cannot, with a canary after each but the first
+
+
+# why a runner is stalled, for all of them
+STOPPED = "The model's thread has ended; restart the service."
+HUNG = "The model's work does not come to an end; restart the service."
+NO_MEMORY = "The model is out of memory, again and again; give it more or lower the limits."
+OUT_OF_MEMORY_AGAIN = 2  # batches in a row, after which a runner says so
 
 
 class Runner(Protocol):
@@ -45,7 +55,7 @@ class Runner(Protocol):
         """
 
     def close(self) -> None:
-        """Take no more work, and drop what waits."""
+        """Take no more work, and drop what waits; called on the event loop, so does not block."""
 
 
 Load = Callable[[str], Runner]
@@ -72,17 +82,19 @@ class Engine:
         metrics: Metrics,
         canary: Canary | None = None,
         *,
+        warm_up: Mapping[str, Any] | None = None,
         keep_previous: bool = True,
         grace_seconds: float = 30.0,
     ) -> None:
         self.failure: str | None = None
-        """Why the model could not be loaded; the process then ends."""
+        """Why there is no model to answer, and will be none; the process then ends."""
         self.draining = False
         """Whether a signal has announced the end."""
         self._load = load
         self._reference = reference
         self._metrics = metrics
         self._canary = canary or Canary.read(None)
+        self._warm_up = warm_up or {}
         self._keep_previous = keep_previous
         self._grace_seconds = grace_seconds
         """How long the longest request may go on with a runner that was replaced."""
@@ -108,6 +120,24 @@ class Engine:
             self._serve(version)
             _log("ready", version, begun)
 
+    async def watch(self) -> None:
+        """Look after the runner until there is a `failure`; call it after `start`.
+
+        One that is stalled gets the canary: an answer shows that it can go on, as when other
+        programs took the memory for a while. Where there is none, a new process may do better.
+        """
+        stalled = 0
+        while self.failure is None:
+            await asyncio.sleep(LOOK_SECONDS)
+            runner = self.runner()
+            reason = runner.stalled()
+            stalled = stalled + 1 if reason and not self.draining else 0
+            if stalled >= MAX_STALLED:
+                self.failure = reason
+            elif stalled > 1:
+                with suppress(UserError):
+                    await self._answers(runner, time.monotonic() + self._grace_seconds)
+
     async def reload(
         self, reference: str | None = None, *, other_labels: bool = False
     ) -> ModelInfo:
@@ -122,7 +152,7 @@ class Engine:
             try:
                 version = await self._open(reference or current.reference)
                 if not other_labels and not same_form(current.answers, version.answers):
-                    version.runner.close()
+                    self._close(version.runner)
                     raise UserError("it has other labels, and clients were not told to expect any")
             except UserError as error:
                 raise _not_reloaded(str(error)) from None
@@ -132,7 +162,7 @@ class Engine:
                 logger.exception("reloading failed")
                 raise _not_reloaded(f"it could not be loaded ({type(error).__name__})") from None
             if self.draining:
-                version.runner.close()
+                self._close(version.runner)
                 raise unavailable("draining", "The service is about to stop.")
             self._serve(version)
             self._put_aside(current)
@@ -155,7 +185,7 @@ class Engine:
     def runner(self) -> Runner:
         """The runner that answers now. Raises ServiceError (503) while the model is loading."""
         if self._current is None:
-            raise unavailable("loading", "The model is still loading; ask /readyz.")
+            raise _loading()
         return self._current.runner
 
     def previous(self) -> ModelInfo | None:
@@ -165,7 +195,7 @@ class Engine:
     def problem(self) -> ServiceError | None:
         """Why requests should go elsewhere; None where the service is ready."""
         if self._current is None:
-            return unavailable("loading", "The model is still loading; ask /readyz.")
+            return _loading()
         if self.draining:
             return unavailable("draining", "The service is about to stop.")
         reason = self._current.runner.stalled()
@@ -190,21 +220,23 @@ class Engine:
         runner = await loop.run_in_executor(self._loader, self._load, reference)
         deadline = time.monotonic() + WARM_UP_SECONDS
         try:
-            await runner.predict(EXAMPLE_INPUTS[:1], WARM_UP_OPTIONS, deadline)
+            await runner.predict(EXAMPLE_INPUTS[:1], self._warm_up, deadline)
             answers = await self._answers(runner, deadline)
         except BaseException:
-            runner.close()
+            self._close(runner)
             raise
         return Version(runner, reference, answers)
 
     async def _answers(self, runner: Runner, deadline: float) -> list[Any]:
         """What a runner answers to the canary. Raises UserError where that is not good."""
-        asked = self._canary.model_dump()
+        asked, answers = self._canary.model_dump(), []
         try:
-            answers = await runner.predict(asked["inputs"], asked["options"], deadline)
+            for item in asked["inputs"]:  # one by one, as but one may be allowed to wait
+                answers += await runner.predict([item], asked["options"], deadline)
         except (UserError, ServiceError) as error:
             reason = error.detail if isinstance(error, ServiceError) else str(error)
-            raise UserError(f"the canary is not answered: {' '.join(reason.split())}") from None
+            where = f"the canary's inputs[{len(answers)}]"
+            raise UserError(f"{where} is not answered: {' '.join(reason.split())}") from None
         except Exception as error:
             logger.exception("the canary failed")
             raise UserError(f"the canary is not answered ({type(error).__name__})") from None
@@ -215,7 +247,7 @@ class Engine:
     def _change(self) -> Iterator[Version]:
         """One change at a time."""
         if self._current is None:
-            raise unavailable("loading", "The model is still loading; ask /readyz.")
+            raise _loading()
         if self._changing:
             message = "Another model is being loaded; ask again when that is done."
             raise ServiceError(409, "already_reloading", message)
@@ -232,11 +264,23 @@ class Engine:
         if self._keep_previous and not is_same:
             self._previous, retired = replaced, self._previous
         if retired:
-            asyncio.get_running_loop().call_later(self._grace_seconds, retired.runner.close)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._grace_seconds, self._close, retired.runner)
+
+    def _close(self, runner: Runner) -> None:
+        """Close what does not answer any more; its numbers go with it."""
+        runner.close()
+        if all(version.runner.info != runner.info for version in self._versions()):
+            self._metrics.forget(runner.info)
 
     def _serve(self, version: Version) -> None:
         self._current = version
         self._metrics.serving(version.runner.info)
+        settle()
+
+
+def _loading() -> ServiceError:
+    return unavailable("loading", "The model is still loading; ask /readyz.")
 
 
 def _not_reloaded(reason: str) -> ServiceError:

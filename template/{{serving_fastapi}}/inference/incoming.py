@@ -13,6 +13,7 @@ from .errors import ClientGoneError, ServiceError
 
 WATCH_AFTER_SECONDS = 0.02  # most answers are there before, and need nobody to watch
 DEADLINE_HEADER = "x-request-timeout"
+JSON = "application/json"
 
 
 def deadline_of(headers: Headers, longest_seconds: float) -> float:
@@ -31,6 +32,17 @@ def deadline_of(headers: Headers, longest_seconds: float) -> float:
             message = "X-Request-Timeout is a number of seconds, such as 2.5."
             raise ServiceError(400, "invalid_timeout", message)
     return time.monotonic() + min(seconds, longest_seconds)
+
+
+def require_json(headers: Headers) -> None:
+    """Raise ServiceError for a body that is not announced as JSON.
+
+    Browsers send any other type to this service in the name of whatever page is open, unasked.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        message = "The body is not JSON; send it with Content-Type: application/json."
+        raise ServiceError(422, "invalid_request", message)
 
 
 class WhileConnected:

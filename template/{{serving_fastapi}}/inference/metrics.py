@@ -59,6 +59,11 @@ class Metrics:
         self._batch_size = self._histogram("batch_size", "Inputs of a batch", *MODEL, buckets=SIZES)
         self._tokens = self._counter("tokens_total", "Tokens, read and written", "kind", *MODEL)
 
+        self._of_models = (
+            *(self._queue, self._preprocess, self._compute, self._postprocess),
+            *(self._first_token, self._batch_size),
+        )
+
     def of(self, info: ModelInfo) -> ModelMetrics:
         """Those which carry a model's name, version and digest."""
         labels = (info.name, info.version, info.digest)
@@ -72,6 +77,14 @@ class Metrics:
             prompt_tokens=self._tokens.labels("prompt", *labels),
             completion_tokens=self._tokens.labels("completion", *labels),
         )
+
+    def forget(self, info: ModelInfo) -> None:
+        """Drop those of a model that was closed: each reload would add some, for ever."""
+        labels = (info.name, info.version, info.digest)
+        for histogram in self._of_models:
+            histogram.remove(*labels)
+        for kind in ("prompt", "completion"):
+            self._tokens.remove(kind, *labels)
 
     def serving(self, info: ModelInfo) -> None:
         """Say which model answers now."""

@@ -7,13 +7,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import getrandbits
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import ClientGoneError, ServiceError
+from .errors import ClientGoneError, ServiceError, unavailable
 from .logs import request_id
 from .metrics import Metrics
 
@@ -65,6 +66,11 @@ class RequestMiddleware:
             await self._app(scope, receive, send_with_id)
         except (ClientGoneError, ClientDisconnect):  # the latter while the body was read
             status = status or CLIENT_GONE
+        except asyncio.CancelledError:  # the server's: its time to end is over
+            if status:
+                raise
+            error = unavailable("draining", "The service stops; ask another replica.")
+            await error.response()(scope, receive, send_with_id)
         except Exception:
             logger.exception("request failed")
             if not status:
@@ -125,24 +131,26 @@ class BodyLimitMiddleware:
             complete = not event.get("more_body")
             if received > self._max_bytes:
                 if event.get("more_body"):
-                    await _discard(receive)
+                    await _discard(receive, due)
                 raise too_large
             return event
 
         headers = Headers(scope=scope)
         if int(headers.get("content-length", 0)) > self._max_bytes:
             if headers.get("expect", "").lower() != "100-continue":
-                await _discard(receive)
+                await _discard(receive, due)
             await too_large.response()(scope, receive, send)
         else:
             await self._app(scope, counted_receive, send)
 
 
-async def _discard(receive: Receive) -> None:
+async def _discard(receive: Receive, due: float) -> None:
     """Read on for a while: a client that is cut off while sending never sees the answer."""
     left = DISCARD_BYTES
-    while left > 0:
-        event = await receive()
-        left -= len(event.get("body", b""))
-        if not event.get("more_body"):
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(due):
+            while left > 0:
+                event = await receive()
+                left -= len(event.get("body", b""))
+                if not event.get("more_body"):
+                    return

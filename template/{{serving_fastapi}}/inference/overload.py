@@ -20,7 +20,7 @@ LAG_SECONDS = 0.2  # of the event loop, which halve what may wait for the model
 
 
 class Gate:
-    """Turns requests away, before anything of them is read, while the model's queue is full.
+    """Turns requests away, before body and key are read, while the model's queue is full.
 
     At twice the load that the model can bear each of its answers comes with a refusal; what those
     take is taken from the answers, as both need the processor. Full is the queue with less in it
@@ -43,6 +43,7 @@ class Gate:
             path: (metrics.requests.labels(path, 429), metrics.errors.labels(refusal.code))
             for path in paths
         }
+        self._seconds = {path: metrics.request_seconds.labels(path) for path in paths}
         self._lag = 0.0
         self._due = float("inf")
         self._ids = map(f"{getrandbits(64):016x}{{:016x}}".format, itertools.count())
@@ -76,7 +77,10 @@ class Gate:
         """Answer 429."""
         for counter in self._counts[scope["path"]]:
             counter.inc()
+        self._seconds[scope["path"]].observe(0.0)
         headers = [*self._headers, (b"x-request-id", next(self._ids).encode())]
+        if self._engine.draining:
+            headers.append((b"connection", b"close"))  # the next goes elsewhere
         await send({"type": "http.response.start", "status": 429, "headers": headers})
         await send({"type": "http.response.body", "body": self._body})
 

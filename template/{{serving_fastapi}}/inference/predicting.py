@@ -11,13 +11,11 @@ from .api import PredictRequest
 from .engine import Engine
 from .errors import ServiceError
 from .fetching import resolve_inputs
-from .incoming import WhileConnected, deadline_of
+from .incoming import JSON, WhileConnected, deadline_of, require_json
 from .schema import characters
 from .settings import LimitOptions
 from .tracing import describe
 from .validation import EMPTY, explain, is_malformed
-
-JSON = "application/json"
 
 
 class Prediction:
@@ -29,9 +27,7 @@ class Prediction:
 
     async def from_json(self, request: Request) -> Response:
         """Answer a request whose body is JSON. Raises ServiceError and UserError."""
-        if not _is_json(request.headers.get("content-type", "")):
-            message = "The body is not JSON; send it with Content-Type: application/json."
-            raise ServiceError(422, "invalid_request", message)
+        require_json(request.headers)
         body = await request.body()
         if not body:
             raise ServiceError(422, "invalid_request", EMPTY)
@@ -55,11 +51,6 @@ class Prediction:
         answer = {"outputs": outputs, "model": runner.info}
         headers = {"X-Model-Version": runner.info.version}
         return Response(to_json(answer), media_type=JSON, headers=headers)
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _check(asked: PredictRequest, limits: LimitOptions) -> None:

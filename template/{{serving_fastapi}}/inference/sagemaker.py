@@ -51,7 +51,7 @@ def read_settings(base: Path, argv: list[str]) -> ServeSettings:
     limits.deadline_seconds = min(limits.deadline_seconds, LONGEST_SECONDS)
     service.drain_seconds = min(service.drain_seconds, END_SECONDS / 2)
     left = int(END_SECONDS - service.drain_seconds)
-    service.shutdown_seconds = min(service.shutdown_seconds, left)
+    service.shutdown_seconds = min(settings.end_seconds, left)
     return settings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
-from .input_limits import InputLimits
+from .api import MAX_INPUTS
+from .fetching import Limits
 from .project import (
     ENV_PREFIX,
     ArgumentParser,
@@ -24,6 +26,7 @@ from .project import (
 from .runner_options import RunnerOptions
 
 DEFAULT_FILE = Path("configs/serve.yaml")
+HUNG_DEADLINES = 4
 MODEL_FILES = ("config.json", "adapter_config.json")
 
 
@@ -44,8 +47,9 @@ class ServiceOptions(Section):
     drain_seconds: NonNegativeFloat = 2.0
     """After SIGTERM: how long requests are still accepted while /readyz says 503.
     Longer than the load balancer takes to notice."""
-    shutdown_seconds: PositiveInt = 20
-    """How long running requests then have to finish."""
+    shutdown_seconds: PositiveInt | None = None
+    """How long running requests then have to finish; null: two seconds more than
+    `limits.deadline_seconds`, so that each gets its answer. Later ones are answered 503."""
     access_log: bool = False
     """One log line for each request; the input is never logged."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -62,10 +66,10 @@ class ServiceOptions(Section):
     """Origins whose pages may call the service from a browser, as https://app.example.org."""
 
 
-class LimitOptions(InputLimits):
+class LimitOptions(Limits):
     """What one client can ask for."""
 
-    max_inputs: PositiveInt = 64
+    max_inputs: PositiveInt = MAX_INPUTS
     """Inputs in one request."""
     max_body_bytes: PositiveInt = 1_048_576
     """Bytes of one request body."""
@@ -85,6 +89,16 @@ class ServeSettings(Settings):
     service: ServiceOptions = ServiceOptions()
     limits: LimitOptions = LimitOptions()
     engine: RunnerOptions = RunnerOptions()
+
+    @property
+    def hung_seconds(self) -> float:
+        """After which work that should have been done by a deadline is taken to hang."""
+        return HUNG_DEADLINES * self.limits.deadline_seconds
+
+    @property
+    def end_seconds(self) -> int:
+        """How long running requests have to finish after the last one was accepted."""
+        return self.service.shutdown_seconds or math.ceil(self.limits.deadline_seconds) + 2
 
 
 def load_settings(argv: Sequence[str] | None = None) -> ServeSettings:

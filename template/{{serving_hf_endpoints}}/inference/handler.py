@@ -15,15 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .api import ModelInfo, PredictRequest, PredictResponse
-from .bodies import MAX_INPUT_CHARACTERS, as_input
+from .api import MAX_INPUTS, ModelInfo, PredictRequest, PredictResponse
+from .bodies import as_input
+from .input_limits import InputLimits
 from .project import UserError, load_predictor
 from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS, characters
 from .validation import explain
 
 logger = logging.getLogger(__name__)
 
-MAX_INPUTS = 64
+LIMITS = InputLimits()
 
 
 class EndpointHandler:
@@ -42,7 +43,9 @@ class EndpointHandler:
         request = read_request(data)
         try:
             outputs: list[Any] = self._predictor.predict(
-                request.model_dump()["inputs"], **request.options.model_dump()
+                request.model_dump()["inputs"],
+                limit=LIMITS.of_media,
+                **request.options.model_dump(),
             )
         except UserError as error:
             raise UserError(" ".join(str(error).split())) from None
@@ -75,8 +78,7 @@ def read_request(data: Mapping[str, Any]) -> PredictRequest:
     if len(inputs) > MAX_INPUTS:
         raise UserError(f"There are {len(inputs)} inputs; one request takes at most {MAX_INPUTS}.")
     for i, item in enumerate(request.inputs):
-        if characters(item) > MAX_INPUT_CHARACTERS:
-            raise UserError(
-                f"inputs[{i}] has {characters(item)} characters; at most {MAX_INPUT_CHARACTERS}."
-            )
+        most = LIMITS.max_input_characters
+        if characters(item) > most:
+            raise UserError(f"inputs[{i}] has {characters(item)} characters; at most {most}.")
     return request

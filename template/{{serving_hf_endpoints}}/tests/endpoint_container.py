@@ -32,9 +32,8 @@ def read_body(content_type: str, body: bytes) -> Any:
     if content_type == "application/json":
         return json.loads(body)
     if content_type.startswith("image/"):
-        from PIL import Image
-
-        return {"inputs": Image.open(io.BytesIO(body)).convert("RGB")}
+        image = importlib.import_module("PIL.Image")  # there where a task has images
+        return {"inputs": image.open(io.BytesIO(body)).convert("RGB")}
     if content_type.startswith("audio/"):
         return {"inputs": body}
     raise ValueError(f'Content type "{content_type}" not supported.')

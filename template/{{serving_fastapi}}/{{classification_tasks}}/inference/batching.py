@@ -144,6 +144,11 @@ class Pace:
         if is_full or per_item < self._per_item:
             self._per_item += self.WEIGHT * (per_item - self._per_item)
 
+    def elapsed(self) -> float:
+        """Since when a batch is at work, in seconds; 0 where none is."""
+        begun = self._begun
+        return 0.0 if begun is None else time.monotonic() - begun
+
     def seconds_for(self, count: int) -> float:
         """Until `count` inputs, and the batch at work now, are done."""
         begun = self._begun

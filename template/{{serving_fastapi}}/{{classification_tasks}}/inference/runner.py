@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .api import ModelInfo
 from .batching import Call, Item, Pace, Queue
+from .engine import HUNG, NO_MEMORY, OUT_OF_MEMORY_AGAIN, STOPPED
 from .errors import ServiceError, deadline_exceeded, out_of_memory, overloaded, unavailable
 from .memory import free_memory, is_out_of_memory
 from .metrics import Metrics
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_MEMORY_AGAIN = 2  # batches in a row, after which the service is not ready
 MARGIN = 2.0  # of an estimate: what arrives in the meantime, and the answers, take time too
-STOPPED = "The model's thread has ended; restart the service."
-NO_MEMORY = "The model is out of memory, again and again; give it more or restart the service."
 
 
 def load_runner(path: Path, settings: ServeSettings, metrics: Metrics) -> BatchingRunner:
@@ -55,6 +53,7 @@ class BatchingRunner:
         self.info = info
         self._predictor = predictor
         self._limit = settings.limits.of_media
+        self._hung_seconds = settings.hung_seconds
         self._batch_size, self._max_waiting = options.max_batch_size, options.max_waiting
         self._queue = Queue(options.max_batch_size, options.max_padding)
         self._reading = 0
@@ -72,9 +71,11 @@ class BatchingRunner:
         return self._reading + len(self._queue)
 
     def stalled(self) -> str | None:
-        """Why it cannot work any more; a batch that takes long is no reason."""
+        """Why it cannot work any more; a batch that takes long is none, unless it hangs."""
         if not self._thread.is_alive():
             return STOPPED
+        if self._pace.elapsed() > self._hung_seconds:
+            return HUNG
         return NO_MEMORY if self._failures >= OUT_OF_MEMORY_AGAIN else None
 
     async def predict(

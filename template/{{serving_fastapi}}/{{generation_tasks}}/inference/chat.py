@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
 
 from .api import ModelInfo
 from .chat_api import ChatRequest
@@ -23,7 +24,7 @@ from .engine import Engine
 from .errors import ServiceError
 from .fetching import resolve_inputs
 from .generation import Asked, Piece, whole_answer
-from .incoming import WhileConnected, deadline_of
+from .incoming import JSON, WhileConnected, deadline_of, require_json
 from .project import UserError
 from .settings import LimitOptions
 from .tracing import describe
@@ -31,7 +32,6 @@ from .tracing import describe
 logger = logging.getLogger(__name__)
 
 TEMPERATURE = 1.0  # OpenAI's default; /v1/predict has 0
-JSON = "application/json"
 DONE = b"data: [DONE]\n\n"
 
 
@@ -50,6 +50,7 @@ class Chat:
             return openai_error(error)
 
     async def _answer(self, request: Request) -> Response:
+        require_json(request.headers)
         content = await request.body()
         if not content:
             message = 'The body is empty; send JSON such as {"messages": [...]}.'
@@ -60,8 +61,8 @@ class Chat:
         head = _head(runner.info, chat.model)
         asked = self._asked(chat)
         describe(runner.info)
-        # an image may be elsewhere
-        prompts = await resolve_inputs([asked.prompt], self._limits, deadline)
+        async with WhileConnected(request):  # an image may be elsewhere
+            prompts = await resolve_inputs([asked.prompt], self._limits, deadline)
         asked = replace(asked, prompt=prompts[0])
         headers = {"X-Model-Version": runner.info.version}
         if not chat.stream:
@@ -76,9 +77,8 @@ class Chat:
         except BaseException:
             await pieces.aclose()
             raise
-        events = _events(head, first, pieces, with_usage)
         headers["Cache-Control"] = "no-cache"
-        return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+        return _Stream(_events(head, first, pieces, with_usage), pieces, headers)
 
     def _asked(self, chat: ChatRequest) -> Asked:
         characters = sum(
@@ -98,6 +98,24 @@ class Chat:
             seed=secrets.randbits(32) if chat.seed is None else chat.seed,
             stop=tuple(chat.stop),
         )
+
+
+class _Stream(StreamingResponse):
+    """Ends the work when the client leaves, at whatever event it was."""
+
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        pieces: AsyncGenerator[Piece, None],
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(events, headers=headers, media_type="text/event-stream")
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        async with aclosing(self._pieces):
+            await super().__call__(scope, receive, send)
 
 
 def _head(info: ModelInfo, model: str | None) -> dict[str, Any]:
@@ -135,20 +153,19 @@ def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 async def _events(
     head: dict[str, Any], first: Piece, pieces: AsyncGenerator[Piece, None], with_usage: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     head = head | {"object": "chat.completion.chunk"}
     if with_usage:
         head["usage"] = None
     yield _event(head, {"role": "assistant", "content": ""})
     try:
-        async with aclosing(pieces):
-            piece = first
-            while True:
-                if piece.text:
-                    yield _event(head, {"content": piece.text})
-                if piece.finish_reason:
-                    break
-                piece = await anext(pieces)
+        piece = first
+        while True:
+            if piece.text:
+                yield _event(head, {"content": piece.text})
+            if piece.finish_reason:
+                break
+            piece = await anext(pieces)
     except (ServiceError, UserError) as error:
         yield b"data: " + openai_error(error).body + b"\n\n"
         return

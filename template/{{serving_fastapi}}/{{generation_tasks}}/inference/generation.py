@@ -145,8 +145,6 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[int | BaseException | None] = asyncio.Queue()
-        self.closed = False
-        """Whether no more tokens come."""
 
     def put(self, token: int) -> None:
         """One more token."""
@@ -154,12 +152,10 @@ class Mailbox:
 
     def end(self) -> None:
         """No more tokens."""
-        self.closed = True
         self._queue.put_nowait(None)
 
     def fail(self, error: BaseException) -> None:
         """No more tokens; the reader gets the error."""
-        self.closed = True
         self._queue.put_nowait(error)
 
     async def tokens(self, deadline: float) -> AsyncIterator[int]:

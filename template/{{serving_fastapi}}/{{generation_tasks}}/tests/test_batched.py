@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from inference import batched
+from inference import scheduling
 from inference.batched import BatchedRunner
 from inference.errors import ServiceError
 from inference.generation import Asked, Piece
 from inference.metrics import Metrics
 from inference.project import UserError, load_predictor
+from inference.scheduling import Row, may_join, next_batch
 from inference.schema import EXAMPLE_INPUTS
 from inference.settings import ServeSettings
 
@@ -74,10 +76,10 @@ async def read(runner: BatchedRunner, asked: Asked, seconds: float = 60.0) -> li
 
 async def begin(runner: BatchedRunner, *asked: Asked) -> list[asyncio.Task[list[Piece]]]:
     """Ask all of it at once; returns when it is one batch."""
-    with runner._changed:  # the thread waits until all have come
+    with runner._writing._changed:  # the thread waits until all have come
         tasks = [asyncio.create_task(read(runner, each)) for each in asked]
-        await until(lambda: len(runner._rows) == len(asked))
-    await until(lambda: len(runner._batch) == len(asked))
+        await until(lambda: len(runner._writing._rows) == len(asked))
+    await until(lambda: len(runner._writing._batch) == len(asked))
     return tasks
 
 
@@ -100,7 +102,7 @@ def alone(predictor: Any, asked: Asked) -> str:
 def test_each_answer_is_what_its_prompt_gets_alone(
     runner: BatchedRunner, predictor: Any, slow: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched, "JOIN_STEPS", 3)
+    monkeypatch.setattr(scheduling, "JOIN_STEPS", 3)
     asked = [
         Asked(ONE, max_new_tokens=24),
         Asked(OTHER, max_new_tokens=16),
@@ -155,7 +157,7 @@ def test_who_leaves_is_written_for_no_more(
     async def leave() -> None:
         written = await begin(runner, *[Asked(ONE, max_new_tokens=60)] * 4)
         late = asyncio.create_task(read(runner, Asked(OTHER, max_new_tokens=60)))
-        await until(lambda: len(runner._rows) == 1)
+        await until(lambda: len(runner._writing._rows) == 1)
         for task in (late, *written):
             task.cancel()
         await asyncio.gather(late, *written, return_exceptions=True)
@@ -173,9 +175,9 @@ def test_time_is_up_during_and_before_the_work(
 ) -> None:
     async def hurry() -> list[Any]:
         long = [Asked(ONE, max_new_tokens=60)] * 4
-        with runner._changed:
+        with runner._writing._changed:
             tasks = [asyncio.create_task(read(runner, each, 0.9)) for each in long]
-            await until(lambda: len(runner._rows) == 4)
+            await until(lambda: len(runner._writing._rows) == 4)
         late = asyncio.create_task(read(runner, Asked(OTHER, max_new_tokens=60), 0.4))
         return await asyncio.gather(*tasks, late, return_exceptions=True)
 
@@ -213,9 +215,9 @@ def test_a_batch_too_large_for_memory_is_split_once(
     asked = Asked(ONE, max_new_tokens=4)
 
     async def together(count: int) -> list[Any]:
-        with runner._changed:
+        with runner._writing._changed:
             tasks = [asyncio.create_task(read(runner, asked)) for _ in range(count)]
-            await until(lambda: len(runner._rows) == count)
+            await until(lambda: len(runner._writing._rows) == count)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     assert {text(pieces) for pieces in asyncio.run(together(4))} == {alone(predictor, asked)}
@@ -223,12 +225,42 @@ def test_a_batch_too_large_for_memory_is_split_once(
 
     largest = 0
     for stalled in (False, True):
-        (error,) = asyncio.run(together(1))
-        assert (error.status_code, error.code) == (503, "out_of_memory")
+        for error in asyncio.run(together(2)):  # one batch is one failure
+            assert (error.status_code, error.code) == (503, "out_of_memory")
         assert (runner.stalled() is not None) == stalled
     largest = 4
     assert text(asyncio.run(together(1))[0]) == alone(predictor, asked)
     assert runner.stalled() is None
+
+
+def test_memory_that_fails_in_the_middle_costs_no_answer(
+    runner: BatchedRunner, predictor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, sizes = predictor.write, list[int]()
+
+    def write_on(rows: Sequence[Any], pause: Callable[[int], bool] = never) -> Any:
+        sizes.append(len(rows))
+
+        def fail_once(steps: int) -> bool:
+            ends = pause(steps)
+            if len(sizes) == 1 and steps == 4:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return ends
+
+        return write(rows, fail_once)
+
+    asked = [Asked(ONE, max_new_tokens=length) for length in (2, 6, 8)]  # one has ended by then
+    expected = [alone(predictor, each) for each in asked]
+    monkeypatch.setattr(predictor, "write", write_on)
+
+    async def together() -> list[str]:
+        with runner._writing._changed:
+            tasks = [asyncio.create_task(read(runner, each)) for each in asked]
+            await until(lambda: len(runner._writing._rows) == len(asked))
+        return [text(await task) for task in tasks]
+
+    assert asyncio.run(together()) == expected
+    assert sizes == [3, 1, 1]
 
 
 def test_an_error_of_the_model_reaches_who_asked_and_nobody_else(
@@ -242,6 +274,27 @@ def test_an_error_of_the_model_reaches_who_asked_and_nobody_else(
             asyncio.run(read(runner, asked))
     assert text(asyncio.run(read(runner, asked))) == expected
     assert runner.stalled() is None
+
+
+def test_a_thread_that_hangs_is_told_of(
+    predictor: Any, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(predictor, "write", lambda *_: [done.wait(20)][1:])
+    runner = BatchedRunner(
+        predictor, ServeSettings.model_validate({"limits": {"deadline_seconds": 0.05}}), metrics
+    )
+
+    async def ask() -> None:
+        with pytest.raises(ServiceError):
+            await read(runner, Asked(ONE, max_new_tokens=4), 0.05)
+        assert runner.stalled() is None  # it may only be slow
+        await until(lambda: runner.stalled() is not None)
+        done.set()
+        await until(lambda: runner.stalled() is None)
+
+    asyncio.run(ask())
+    runner.close()
 
 
 def test_bad_prompts_are_refused(runner: BatchedRunner) -> None:
@@ -259,7 +312,7 @@ def test_closing_finishes_what_is_being_written(
     async def close() -> list[Any]:
         tasks = await begin(runner, *[asked] * 4)
         tasks.append(asyncio.create_task(read(runner, asked)))
-        await until(lambda: len(runner._rows) == 1)
+        await until(lambda: len(runner._writing._rows) == 1)
         runner.close()
         tasks.append(asyncio.create_task(read(runner, asked)))
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -268,4 +321,42 @@ def test_closing_finishes_what_is_being_written(
     slow.clear()
     assert {text(pieces) for pieces in written} == {alone(predictor, asked)}
     assert waiting.code == "draining"
-    assert isinstance(late, ServiceError | RuntimeError)
+    assert isinstance(late, ServiceError) and late.code == "draining"
+
+
+def row(name: str, length: int, *, begun: bool = False, shapes: int = 1, written: int = 0) -> Row:
+    row = Row(name, length, shapes, 100, 0.0, 1.0, 0, time.monotonic() + 60, lambda *_: None)
+    row.begun, row.ids = (0.0 if begun else None), [7] * written
+    return row
+
+
+def chosen(size: int, *rows: Row) -> list[str]:
+    return [row.prompt for row in next_batch(rows, size)]
+
+
+def test_who_waits_longest_joins_first_and_places_left_go_by_length() -> None:
+    running = [row("a", 10, begun=True), row("b", 11, begun=True)]
+    waiting = [row("old", 900), *(row(str(length), length) for length in (10, 20, 800))]
+    assert chosen(3, *running, *waiting) == ["a", "b", "old"]
+    assert chosen(4, *running, *waiting) == ["a", "b", "old", "800"]
+    assert chosen(2, *waiting) == ["old", "800"]
+    assert chosen(9, *running) == ["a", "b"]
+
+
+def test_prompts_of_another_shape_are_not_overtaken_for_ever() -> None:
+    running = [row("a", 10, begun=True)]
+    waiting = [row("other", 10, shapes=2), *(row(str(i), 10) for i in range(5))]
+    assert not may_join(running, waiting, size=4, steps=99)
+    assert chosen(4, *running, *waiting) == ["a"]
+    assert chosen(4, *waiting) == ["other"]
+
+
+def test_a_batch_leaves_off_where_it_is_worth_it() -> None:
+    running, waiting = [row(str(i), 10, begun=True) for i in range(3)], [row("new", 10)]
+    assert not may_join(running, [], 4, steps=99)
+    assert not may_join(running, waiting, 3, steps=99), "there is no place"
+    assert not may_join(running, waiting, 4, steps=3)
+    assert may_join(running, waiting, 4, steps=scheduling.JOIN_STEPS)
+    assert may_join(running, waiting * 3, 4, steps=1), "it doubles the batch"
+    running[0].cancelled = running[1].cancelled = True
+    assert may_join(running, waiting, 3, steps=1), "their places are free"

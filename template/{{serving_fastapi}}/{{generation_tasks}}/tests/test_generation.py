@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncGenerator, MutableMapping
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from inference.chat import _events, _Stream
 from inference.chat_api import ChatRequest
 from inference.chat_errors import openai_error
-from inference.generation import Asked, ContextLengthError, Decoder, new_tokens
+from inference.generation import Asked, ContextLengthError, Decoder, Piece, new_tokens
 from inference.project import UserError
 from inference.runner_options import RunnerOptions
 
@@ -80,6 +83,41 @@ def test_any_tokens_and_stop_texts_give_the_text_up_to_the_first_stop() -> None:
         assert "".join(texts) == whole[: min(ends, default=None)], (tokens, stop)
 
 
+@pytest.mark.parametrize("events_sent", [0, 1, 3])
+def test_who_leaves_a_stream_ends_its_work_at_once(events_sent: int) -> None:
+    sent, ended = list[bytes](), list[bool]()
+
+    async def endless() -> AsyncGenerator[Piece, None]:
+        try:
+            while True:
+                yield Piece("a", 1, 1)
+        finally:
+            ended.append(True)
+
+    async def leave() -> None:
+        pieces = endless()
+        events = _events({"id": "x"}, await anext(pieces), pieces, False)
+        gone = asyncio.Event()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if len(sent) >= events_sent:
+                gone.set()
+                await asyncio.Event().wait()
+            if message.get("body"):
+                sent.append(message["body"])
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async with asyncio.timeout(10):
+            await _Stream(events, pieces, {})({"type": "http"}, receive, send)
+        assert ended, "the work goes on until the garbage is collected"
+        await events.aclose()
+
+    asyncio.run(leave())
+
+
 def test_an_answer_is_as_long_as_asked_allowed_and_possible() -> None:
     options = RunnerOptions(max_new_tokens=50)
     assert new_tokens(Asked("x", max_new_tokens=7), 10, 100, options) == 7
@@ -127,7 +165,11 @@ def test_fields_that_change_nothing_are_accepted(more: dict[str, Any]) -> None:
         ({"messages": []}, "invalid_value", "messages"),
         ({"messages": [{"role": "canary-4711", "content": "x"}]}, "invalid_value", "messages"),
         ({"messages": [{"role": "user", "content": None}]}, "invalid_value", "messages"),
-        ({"messages": [{"role": "user", "content": [{"type": "x"}]}]}, "invalid_value", "messages"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "canary-4711"}]}]},
+            "invalid_value",
+            "messages",
+        ),
     ],
     ids=str,
 )

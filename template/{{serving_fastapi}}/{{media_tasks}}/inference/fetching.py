@@ -8,11 +8,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import ServiceError, deadline_exceeded
+from .errors import ServiceError, deadline_exceeded, overloaded
 from .url_limits import Budget, UrlLimits
 
+Limits = UrlLimits
 KINDS = ("image/", "audio/")  # of files that are inputs
 SIMULTANEOUS = 4  # of one request's addresses
+# Requests whose files are fetched at the same time; each may hold limits.max_url_bytes. They do not
+# count as waiting for the model: slow addresses would turn away those who send their files.
+PLACES = asyncio.BoundedSemaphore(32)
 WEB_ADDRESS = re.compile(r"\s*https?:", re.IGNORECASE)
 
 
@@ -34,10 +38,18 @@ async def resolve(value: str, limits: UrlLimits, budget: Budget | None = None) -
 async def resolve_inputs(inputs: Sequence[Any], limits: UrlLimits, deadline: float) -> list[Any]:
     """A request's inputs with the files in place of web addresses.
 
-    Errors name the input; after `deadline`, of time.monotonic(), there is a ServiceError (503).
+    Errors name the input. Raises ServiceError, also where too many requests are being fetched for
+    (429), and after `deadline`, of time.monotonic() (503).
     """
     if not any(WEB_ADDRESS.match(_file_of(item)) for item in inputs):
         return list(inputs)
+    if PLACES.locked():
+        raise overloaded()
+    async with PLACES:
+        return await _fetch_all(inputs, limits, deadline)
+
+
+async def _fetch_all(inputs: Sequence[Any], limits: UrlLimits, deadline: float) -> list[Any]:
     budget, turn = Budget(limits.max_url_bytes), asyncio.Semaphore(SIMULTANEOUS)
 
     async def one(number: int, item: Any) -> Any:

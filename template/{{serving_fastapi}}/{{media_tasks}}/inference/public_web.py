@@ -13,7 +13,7 @@ import logging
 import socket
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 
 import httpx2
@@ -36,6 +36,9 @@ CARRIERS = tuple(
         *("64:ff9b::/96", "64:ff9b:1::/48", "fec0::/10"),
     )
 )
+# Public by their numbers, and answered by the cloud's own machinery, which knows a machine's
+# secrets: Azure's, and the addresses of protocols, of which Oracle's has one.
+NEAR = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     carried = address.version == 6 and any(address in network for network in CARRIERS)
     special = address.is_multicast or address.is_reserved or address.is_unspecified
     near = address.is_private or address.is_loopback or address.is_link_local
-    return address.is_global and not (carried or special or near)
+    cloud = any(address in network for network in NEAR)
+    return address.is_global and not (carried or special or near or cloud)
 
 
 async def _read(response: httpx2.Response, budget: Budget) -> bytes:

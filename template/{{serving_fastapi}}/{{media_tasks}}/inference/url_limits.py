@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from pydantic import PositiveFloat, PositiveInt
 
-from .project import Section
+from .input_limits import InputLimits
 
 
-class UrlLimits(Section):
-    """What of the web is fetched for clients; see fetching.py for what never is."""
+class UrlLimits(InputLimits):
+    """And what of the web is fetched for clients; see public_web.py for what never is."""
 
     allow_urls: bool = False
     """Whether an input may be a web address, which the service then fetches."""

@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from inference import public_web
+from inference import fetching, public_web
 from inference.errors import ServiceError
 from inference.fetching import resolve, resolve_inputs
 from inference.public_web import is_public
 from inference.url_limits import UrlLimits
 
 CONTENT = b"GIF89a" + bytes(1000)
-SECRET = "canary-4711"
+SECRET = "canary-4711"  # pragma: allowlist secret
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -151,6 +151,7 @@ def test_this_machine_and_its_network_are_never_asked(
         *((address, True) for address in ("8.8.8.8", "1.1.1.1", "2606:4700:4700::1111")),
         *((f"{first}.1.2.3", False) for first in (0, 10, 127, 224, 239, 240, 255)),
         *(("172.16.0.1", False), ("172.31.255.255", False), ("192.168.1.1", False)),
+        *(("168.63.129.16", False), ("192.0.0.192", False), ("100.100.100.200", False)),
         *(("169.254.169.254", False), ("100.64.0.1", False), ("100.127.255.255", False)),
         *(("192.0.2.1", False), ("198.18.0.1", False), ("203.0.113.5", False)),
         *(("::", False), ("::1", False), ("fe80::1", False), ("fc00::1", False)),
@@ -263,6 +264,23 @@ def test_an_image_inside_an_input_is_fetched(server: ThreadingHTTPServer, public
     item = {"image": url(server), "text": "What is it?"}
     found = asyncio.run(resolve_inputs([item], limits(server), soon()))
     assert found == [{**item, "image": CONTENT}]
+
+
+def test_requests_that_fetch_are_bounded_and_the_next_is_429(
+    server: ThreadingHTTPServer, public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "PLACES", asyncio.BoundedSemaphore(2))
+
+    async def flood() -> list[Any]:
+        inputs, allowed = [url(server, "slow")], limits(server, url_seconds=0.5)
+        asked = [resolve_inputs(inputs, allowed, soon()) for _ in range(20)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    codes = [error.code for error in asyncio.run(flood())]
+    assert codes == ["url_failed"] * 2 + ["overloaded"] * 18
+    assert len(server.asked) <= 2  # type: ignore[attr-defined]
+    assert asyncio.run(resolve_inputs([url(server)], limits(server), soon())) == [CONTENT]
+    assert asyncio.run(resolve_inputs(["R0lGODlh"], limits(server), soon())) == ["R0lGODlh"]
 
 
 def test_a_fetch_ends_with_the_requests_deadline(server: ThreadingHTTPServer, public: None) -> None:

@@ -21,7 +21,8 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 from transformers.generation.continuous_batching.model_runner import infer_max_single_request_tokens
 from transformers.generation.continuous_batching.requests import FutureRequestState
 
-from .memory import is_out_of_memory
+from .errors import let_go
+from .memory import free_memory, is_out_of_memory
 from .runner_options import RunnerOptions
 from .schema import EXAMPLE_INPUTS
 
@@ -44,8 +45,8 @@ class ContinuousBatching:
     def __init__(self, predictor: Any, options: RunnerOptions) -> None:
         self._predictor = predictor
         self._numbers = count()
-        self.failure: Exception | None = None
-        """What ended the thread the last time."""
+        self._manager: Any = None
+        attention = predictor.model.config._attn_implementation
         expected = [_reference(predictor, predictor.encode(item)) for item in EXAMPLE_INPUTS]
         _quiet(logging.CRITICAL)  # while it is only tried
         try:
@@ -59,10 +60,14 @@ class ContinuousBatching:
                 self._check(*answer)
         except Exception as error:
             self.close()
+            # the library changes it first of all, and gives it back only after it was started
+            if predictor.model.config._attn_implementation != attention:
+                predictor.model.set_attn_implementation(attention)
             if is_out_of_memory(error) or isinstance(error, UnsupportedModelError):
                 raise
             raise UnsupportedModelError(_cause(error)) from error
-        _quiet(logging.ERROR)
+        finally:
+            _quiet(logging.ERROR)
 
     def submit(
         self,
@@ -111,16 +116,15 @@ class ContinuousBatching:
     def restart(self) -> None:
         """Begin anew after the thread ended by an error; what it had in hand is lost."""
         self._manager.join(0.0)
-        self.failure = self._manager.background_thread_status.fatal_error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        status = self._manager.background_thread_status
+        let_go(status.fatal_error)  # its frames hold the tensors of the step that failed
+        free_memory()
         self._manager.start()
 
     def close(self) -> None:
         """Stop the thread; answers under way fail."""
-        manager = getattr(self, "_manager", None)
-        if manager is not None:  # also after its thread has died: the model gets its attention back
-            manager.stop(block=True, timeout=STOP_SECONDS, hard_stop=True)
+        if self._manager is not None:  # a dead thread too: the model gets its attention back
+            self._manager.stop(block=True, timeout=STOP_SECONDS, hard_stop=True)
 
     def _forget(self, name: str) -> None:
         router = self._manager.output_router

@@ -132,6 +132,15 @@ def test_errors_are_those_of_openai(client: openai.OpenAI) -> None:
             assert caught.value.response.headers["x-request-id"]
 
 
+def test_what_a_page_could_send_unasked_is_refused(service: Service) -> None:
+    """A browser sends text/plain to other hosts without asking them first."""
+    chat = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 1}
+    headers = {"Content-Type": "text/plain"}
+    status, body = service.request("POST", "/v1/chat/completions", chat, headers)
+    assert (status, body["error"]["type"]) == (422, "invalid_request_error")
+    assert "Content-Type: application/json" in body["error"]["message"]
+
+
 def test_the_served_model_is_listed(client: openai.OpenAI, service: Service) -> None:
     (card,) = client.models.list().data
     info = service.request("GET", "/readyz")[1]["model"]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers.generation.continuous_batching.continuous_api import ContinuousBatchingManager
 
 from inference.batched import BatchedRunner
+from inference.continuous import ContinuousBatching, UnsupportedModelError
 from inference.errors import ServiceError
 from inference.generation import Asked, whole_answer
 from inference.metrics import Metrics
@@ -122,7 +128,7 @@ def test_the_deadline_ends_an_answer_and_drops_one_that_waits(
     runner = start(max_streams=1)
 
     async def late() -> list[Any]:
-        runner._answer_seconds = 0.0  # not told at once that it would be too late
+        runner._admission.answer_seconds = 0.0  # not told at once that it would be too late
         asked = Asked("Hello", max_new_tokens=230)
         both = (whole_answer(runner, asked, soon(0.05)), whole_answer(runner, asked, soon(0.05)))
         done = await asyncio.gather(*both, return_exceptions=True)
@@ -134,11 +140,68 @@ def test_the_deadline_ends_an_answer_and_drops_one_that_waits(
     assert metrics.dropped.labels("deadline")._value.get() == 1
 
 
+@pytest.mark.parametrize(("tokens", "seconds"), [(5, 60.0), (230, 0.3)])
+def test_who_does_not_read_keeps_no_place(start: Start, tokens: int, seconds: float) -> None:
+    """A place is free after the last token and after the deadline, whoever holds the stream."""
+    runner = start(max_streams=1)
+
+    async def stop_reading() -> None:
+        asked = Asked("Hello", max_new_tokens=tokens)
+        async with aclosing(runner.stream(asked, soon(seconds))) as first:
+            await anext(first)
+            next_one = Asked("Hello", max_new_tokens=2)
+            await whole_answer(runner, next_one, soon(20))
+
+    asyncio.run(stop_reading())
+    assert runner._writing == 0
+
+
+def test_a_stream_counts_though_nobody_asks_beyond_its_last_piece(start: Start) -> None:
+    runner = start()
+    runner._failures = 1
+
+    async def read_to_the_end() -> None:
+        stream = runner.stream(Asked("Hello", max_new_tokens=5), soon())
+        while (await anext(stream)).finish_reason is None:
+            pass
+        assert runner._failures == 0
+        assert runner._admission.answer_seconds > 0
+        await stream.aclose()
+
+    asyncio.run(read_to_the_end())
+
+
+def test_long_prompts_wait_in_the_queue_too(
+    start: Start, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, free, read = start(max_streams=1, max_waiting=2), threading.Event(), []
+
+    def slowly(prompt: str, number: int) -> list[int]:
+        read.append(number)
+        free.wait(20)
+        return [1]
+
+    monkeypatch.setattr(runner._predictor, "encode", slowly)
+
+    async def crowd() -> list[str]:
+        asked = Asked("long " * 1000, max_new_tokens=2)
+        answers = [asyncio.create_task(whole_answer(runner, asked, soon(0.3))) for _ in range(6)]
+        await asyncio.sleep(0)
+        assert runner.waiting() == 3
+        done = await asyncio.gather(*answers, return_exceptions=True)
+        free.set()
+        return [getattr(each, "code", "answered") for each in done]
+
+    assert sorted(asyncio.run(crowd())) == ["deadline_exceeded"] * 3 + ["overloaded"] * 3
+    assert len(read) == 1, "what was too late is read all the same"
+    assert metrics.dropped.labels("deadline")._value.get() == 3
+
+
 def test_a_wait_beyond_the_deadline_is_refused_at_once(start: Start) -> None:
     runner = start(max_streams=1)
 
     async def refused() -> ServiceError:
-        runner._answer_seconds = 100.0
+        runner._admission.answer_seconds = 100.0
         first = runner.stream(Asked("Hello", max_new_tokens=200), soon())
         async with aclosing(first):
             await anext(first)
@@ -165,12 +228,21 @@ def test_a_bad_input_gives_up_its_request(start: Start) -> None:
     ],
 )
 def test_a_failure_is_told_and_the_next_answer_works(
-    start: Start, error: Exception, code: str
+    start: Start, error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = start()
+    # what pytest keeps of the log has the failed step's frames
+    monkeypatch.setattr(logging.getLogger("ContinuousBatchingLogger"), "disabled", True)
     model = runner._predictor.model
 
+    class Tensor:
+        """Stands for one of the step that fails."""
+
+    left = []
+
     def fail(*_: object) -> None:
+        tensor = Tensor()
+        left.append(weakref.ref(tensor))
         raise error
 
     async def go_wrong() -> None:
@@ -179,6 +251,8 @@ def test_a_failure_is_told_and_the_next_answer_works(
             await whole_answer(runner, Asked("Hello", max_new_tokens=5), soon())
         assert (caught.value.status_code, caught.value.code) == (503, code)
         hook.remove()
+        del caught
+        assert left and not any(each() for each in left), "the failed step keeps its memory"
         assert runner.stalled() is None
         assert await text(runner, Asked("Hello", max_new_tokens=5))
 
@@ -191,7 +265,7 @@ def test_after_failures_in_a_row_it_is_not_ready_and_nobody_hangs(start: Start) 
     def fail(*_: object) -> None:
         raise ValueError("broken")
 
-    runner._predictor.model.register_forward_pre_hook(fail)
+    hook = runner._predictor.model.register_forward_pre_hook(fail)
 
     async def go_wrong() -> list[str]:
         codes = []
@@ -199,10 +273,13 @@ def test_after_failures_in_a_row_it_is_not_ready_and_nobody_hangs(start: Start) 
             with pytest.raises(ServiceError) as caught:
                 await whole_answer(runner, Asked("Hello", max_new_tokens=5), soon())
             codes.append(caught.value.code)
+        assert runner.stalled() is not None
+        hook.remove()
+        await text(runner, Asked("Hello", max_new_tokens=5))
         return codes
 
-    assert asyncio.run(go_wrong()) == ["model_failed", "model_failed", "stalled"]
-    assert runner.stalled() is not None
+    assert asyncio.run(go_wrong()) == ["model_failed"] * 3
+    assert runner.stalled() is None
 
 
 def test_a_model_that_it_would_compute_wrongly_is_batched_otherwise(
@@ -220,6 +297,33 @@ def test_a_model_that_it_would_compute_wrongly_is_batched_otherwise(
     assert isinstance(runner, BatchedRunner)
     assert len(asyncio.run(runner.predict(["Hello"], {"max_new_tokens": 5}, soon()))) == 1
     runner.close()
+
+
+def test_a_model_that_is_not_taken_stays_as_it_was(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = load_predictor(tiny_run, "cpu")
+    predictor.model.set_attn_implementation("eager")  # the library wants another
+    monkeypatch.setattr(ContinuousBatchingManager, "warmup", lambda _: 1 // 0)
+    with pytest.raises(UnsupportedModelError, match="ZeroDivisionError"):
+        ContinuousBatching(predictor, ServeSettings().engine)
+    assert predictor.model.config._attn_implementation == "eager"
+    assert logging.getLogger("ContinuousBatchingLogger").level == logging.ERROR
+    assert predictor.predict(["Hello"], max_new_tokens=2)
+
+
+def test_prompts_are_read_by_several_threads_at_once(tiny_run: Path) -> None:
+    """Also with a tokenizer saved with padding and cutting, which it forgets at its first use."""
+    loaded = load_predictor(tiny_run, "cpu")
+    backend = loaded.tokenizer.backend_tokenizer
+    backend.enable_padding()
+    backend.enable_truncation(3)
+    predictor = type(loaded)(loaded.model, loaded.tokenizer, "x", "y")
+    assert backend.padding is None and backend.truncation is None
+    prompts = [f"{i} " * (i + 1) for i in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(predictor.encode, prompts))
+    assert ids == [predictor.encode(prompt) for prompt in prompts]
 
 
 def test_little_memory_is_shared_out(start: Start) -> None:

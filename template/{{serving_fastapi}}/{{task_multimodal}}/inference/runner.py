@@ -1,4 +1,4 @@
-"""Answers about images; see batched.py for how they are written."""
+"""Answers about images; see writing.py for how they are written."""
 
 from __future__ import annotations
 

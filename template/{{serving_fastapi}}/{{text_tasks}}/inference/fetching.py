@@ -7,6 +7,7 @@ from typing import Any
 
 from .input_limits import InputLimits
 
+Limits = InputLimits
 KINDS: tuple[str, ...] = ()  # of files that are inputs
 
 

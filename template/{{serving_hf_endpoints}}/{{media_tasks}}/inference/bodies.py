@@ -6,8 +6,6 @@ import base64
 import io
 from typing import Any
 
-MAX_INPUT_CHARACTERS = 14_000_000  # a file of 10 MB in base64
-
 
 def as_input(value: Any) -> Any:
     """Base64 of a file: a body of type audio/… comes as bytes, image/… as a PIL image."""

@@ -6,8 +6,6 @@ from typing import Any
 
 from .project import UserError
 
-MAX_INPUT_CHARACTERS = 20_000
-
 
 def as_input(value: Any) -> Any:
     """JSON as it is; raises UserError for a body that was an image or a sound file."""

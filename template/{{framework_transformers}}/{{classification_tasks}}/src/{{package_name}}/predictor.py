@@ -52,9 +52,12 @@ class Predictor:
         processor = load(PROCESSOR_CLASS, str(folder))
         return cls(model, processor, *identity(folder))
 
-    def predict(self, inputs: Sequence[Input]) -> list[Output]:
-        """Classify; one output per input, in order. Raises UserError for a bad input."""
-        items = [read_input(item, number) for number, item in enumerate(inputs, start=1)]
+    def predict(self, inputs: Sequence[Input], limit: float | None = None) -> list[Output]:
+        """Classify; one output per input, in order; `limit` as in `read`.
+
+        Raises UserError for a bad input.
+        """
+        items = [read_input(item, number, limit) for number, item in enumerate(inputs, start=1)]
         # inputs of like length share a batch, which saves padding
         order = sorted(range(len(items)), key=lambda i: length(items[i]))
         outputs: dict[int, Output] = {}

@@ -91,13 +91,14 @@ class BatchPredictor:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[str] = (),
+        limit: float | None = None,
     ) -> list[Output]:
-        """Answer prompts or conversations; one output per input, in order.
+        """Answer prompts or conversations; one output per input, in order; `limit` as in `read`.
 
         A temperature of 0 always takes the likeliest token; `top_p` draws from the likeliest
         tokens of that mass; a text of `stop` ends the answer. Raises UserError for a bad input.
         """
-        prompts = [self.read(item, number) for number, item in enumerate(inputs, start=1)]
+        prompts = [self.read(item, number, limit) for number, item in enumerate(inputs, start=1)]
         for number, length in enumerate(map(self.length, prompts), start=1):
             if self.positions and length + max_new_tokens > self.positions:
                 raise UserError(

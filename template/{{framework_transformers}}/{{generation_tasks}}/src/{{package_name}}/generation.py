@@ -74,7 +74,7 @@ def stop_ids(model: Any, renderer: Any) -> list[int]:
 
 
 def generation_options(
-    stops: list[int], pad_token_id: int, max_new_tokens: int, stop: Sequence[str] = ()
+    stops: list[int], pad_token_id: int, max_new_tokens: int
 ) -> GenerationConfig:
     """How text is generated; it takes the likeliest tokens, and `sampling.Draws` the drawn ones."""
     return GenerationConfig(
@@ -83,7 +83,6 @@ def generation_options(
         repetition_penalty=1.0,  # or the model's own default would count
         eos_token_id=stops,
         pad_token_id=pad_token_id,
-        stop_strings=list(stop) or None,
     )
 
 

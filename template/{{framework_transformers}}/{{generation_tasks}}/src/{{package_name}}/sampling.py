@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from transformers import LogitsProcessor
@@ -73,14 +72,6 @@ class Draws(LogitsProcessor):
         self._samples = any(temperature >= COLDEST for temperature in temperatures)
         self._temperature_B = torch.tensor(temperatures, dtype=torch.float32)
         self._top_p_B = torch.tensor(top_ps, dtype=torch.float32)
-
-    @classmethod
-    def alike(
-        cls, prompt_lengths: Sequence[int], temperature: float, top_p: float, seed: int
-    ) -> Self:
-        """The same for all rows."""
-        count = len(prompt_lengths)
-        return cls(prompt_lengths, [temperature] * count, [top_p] * count, [seed] * count)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores (B, V) after which only the drawn tokens are left."""

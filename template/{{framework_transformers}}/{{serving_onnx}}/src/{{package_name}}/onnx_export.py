@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,15 @@ from .onnx_graph import (
     write_int8,
     write_optimized,
 )
-from .onnx_session import INT8, OPTIMIZED, PLAIN, REPORT, open_session
+from .onnx_session import ENGINES, INT8, OPTIMIZED, PLAIN, REPORT, open_session
 from .pretrained import load, load_trained
 from .processor import PROCESSOR_CLASS
 from .runs import write_json
-from .tensorrt import build_engines
+from .tensorrt import build_engines, fits
 
 VARIANTS = {"plain": PLAIN, "optimized": OPTIMIZED, "int8": INT8}
 ROWS = 256  # held-out rows at most, on which accuracy is measured
+TF32 = 20  # times the tolerance: TensorRT multiplies with so many bits fewer, where the GPU can
 MAX_LENGTH = 8192  # for tokenizers that name none
 BATCH_SIZES = (1, 3, 8)  # of these rows, in turn
 
@@ -94,7 +95,7 @@ def export_onnx(
     `config` names the held-out rows on which accuracy is measured; with `engines`, TensorRT builds
     its own for this machine's GPU. Raises UserError, leaving
     `output` as it was, when the plain or optimised graph's scores differ from the original's by
-    more than 1e-3 of their size; rounding to int8 is measured only.
+    more than 1e-3 of their size, or the engines' by 20 times that; int8 is measured only.
     """
     if output.resolve() == source.resolve():
         raise ConfigError(f"--output is the model's own folder {source}; name another")
@@ -105,9 +106,8 @@ def export_onnx(
     reports: list[Report] = []
 
     def write(path: Path) -> None:
-        reports.append(_write(path, merged(models.pop()).eval(), processor, checks, serve, source))
-        if engines:
-            build_engines(path)
+        report = _write(path, merged(models.pop()).eval(), processor, checks, serve, source)
+        reports.append(_with_engines(path, report, checks, source) if engines else report)
         write_card(path, source.parent, source / CARD, output / CARD, loading=_loading())
 
     write_whole(output, write)
@@ -126,25 +126,35 @@ def _write(
     write_optimized(path / PLAIN, path / OPTIMIZED, large)
     write_int8(path / PLAIN, path / INT8, large)
     variants = [_measured(path / file, checks) for file in VARIANTS.values()]
-    scale = max(1.0, *(float(np.abs(check.scores).max()) for check in checks))
+    tolerance = TOLERANCE * max(1.0, _largest(check.scores for check in checks))
     for variant in variants:
-        if variant.file != INT8 and not variant.difference <= TOLERANCE * scale:
-            raise UserError(
-                f"the scores of {variant.file} differ by {variant.difference:.1e} from {source}; "
-                "nothing was written"
-            )
+        if variant.file != INT8:
+            _compare(variant, tolerance, source)
     rows = [(check,) for check in checks if check.labels is not None]
     report = Report(
         serve=VARIANTS[serve],
         opset=OPSET,
         inputs=shapes,
         lengths=_lengths(example, processor),
-        tolerance=TOLERANCE * scale,
+        tolerance=tolerance,
         rows=sum(len(check.scores) for (check,) in rows),
         original_accuracy=_share(rows, lambda check: answers(check) == check.labels),
         variants=variants,
         versions={each.__name__: str(each.__version__) for each in (torch, onnx, onnxruntime)},
     )
+    write_json(path / REPORT, asdict(report))
+    return report
+
+
+def _with_engines(path: Path, report: Report, checks: list[Check], source: Path) -> Report:
+    """Build TensorRT's engines, and compare what they give with the original."""
+    session = build_engines(path)
+    fitting = [check for check in checks if fits(path, check.inputs)]
+    size = sum(file.stat().st_size for file in (path / ENGINES).iterdir())
+    found = _compared(session, path / PLAIN, fitting)
+    engine = replace(found, file=ENGINES, megabytes=round(size / 1e6, 2))
+    _compare(engine, TF32 * report.tolerance, source)
+    report = replace(report, variants=[*report.variants, engine])
     write_json(path / REPORT, asdict(report))
     return report
 
@@ -194,8 +204,25 @@ def _checked(model: Any, inputs: Arrays, labels: np.ndarray | None) -> Check:
     return Check(inputs, model(**tensors).logits.float().numpy(), labels)
 
 
+def _compare(variant: Variant, tolerance: float, source: Path) -> None:
+    """Raise UserError where a variant's scores are not the original's, or no numbers."""
+    if not variant.difference <= tolerance:
+        raise UserError(
+            f"the scores of {variant.file} differ by {variant.difference:.1e} from {source}; "
+            "nothing was written"
+        )
+
+
+def _largest(arrays: Iterable[np.ndarray]) -> float:
+    """The largest size of all numbers; NaN where one of them is."""
+    return float(np.max([np.abs(array).max() for array in arrays]))
+
+
 def _measured(file: Path, checks: list[Check]) -> Variant:
-    session = open_session(file, "cpu")
+    return _compared(open_session(file, "cpu"), file, checks)
+
+
+def _compared(session: onnxruntime.InferenceSession, file: Path, checks: list[Check]) -> Variant:
     names = [each.name for each in session.get_inputs()]
     found = [
         Check(
@@ -211,7 +238,7 @@ def _measured(file: Path, checks: list[Check]) -> Variant:
     return Variant(
         file=file.name,
         megabytes=round(sum(each.stat().st_size for each in files if each.is_file()) / 1e6, 2),
-        difference=max(float(np.abs(new.scores - old.scores).max()) for new, old in pairs),
+        difference=_largest(new.scores - old.scores for new, old in pairs),
         same_answers=_share(rows, lambda new, old: answers(new) == answers(old)),
         accuracy=_share(rows, lambda new, old: answers(new) == old.labels),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,20 @@ def _sizes(folder: Path, bound: str) -> dict[str, list[int]]:
     return {name: [free.get(size, size) for size in of] for name, of in report["inputs"].items()}
 
 
-def build_engines(folder: Path) -> None:
+def fits(folder: Path, inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether the engines are built for inputs of these sizes."""
+    least, most = _sizes(folder, "min"), _sizes(folder, "max")
+    return all(
+        low <= size <= high
+        for name in least
+        for low, size, high in zip(least[name], inputs[name].shape, most[name], strict=True)
+    )
+
+
+def build_engines(folder: Path) -> onnxruntime.InferenceSession:
     """Let TensorRT build its engines for this machine's GPU beside the graph; takes minutes.
 
-    Raises UserError where it cannot.
+    Returns a session that uses them. Raises UserError where it cannot.
     """
     (folder / ENGINES).mkdir(exist_ok=True)
     session = open_session(folder / PLAIN, "tensorrt", tensorrt=shapes(folder))
@@ -59,6 +70,7 @@ def build_engines(folder: Path) -> None:
     )
     if not any((folder / ENGINES).iterdir()):
         raise UserError("TensorRT took no part of the graph; serve the ONNX export with cuda")
+    return session
 
 
 def command(folder: Path) -> str:

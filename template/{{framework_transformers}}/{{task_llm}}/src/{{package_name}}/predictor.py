@@ -24,7 +24,7 @@ Input = str | Sequence[dict[str, str]]
 
 
 class Predictor(BatchPredictor):
-    """A language model ready to use. Not safe to call from two threads at once."""
+    """A model ready to use. Only `encode` and `read` are safe to call from two threads at once."""
 
     # how tokens are drawn, for engines that batch otherwise than `predict`
     drawn, uniform = staticmethod(drawn), staticmethod(uniform)
@@ -37,6 +37,9 @@ class Predictor(BatchPredictor):
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        # a first use forgets the padding and cutting that may be saved with a tokenizer; further
+        # ones change nothing, so that several threads may encode
+        self.tokenizer("", add_special_tokens=False)
         self.stop_ids = stop_ids(self.model, self.tokenizer)
         self.positions = getattr(model.config, "max_position_embeddings", None)
 

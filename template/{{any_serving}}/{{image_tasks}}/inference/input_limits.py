@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveInt
 
-from .url_limits import UrlLimits
+from .project import Section
 
 
-class InputLimits(UrlLimits):
+class InputLimits(Section):
     """Images."""
 
     max_input_characters: PositiveInt = 14_000_000
