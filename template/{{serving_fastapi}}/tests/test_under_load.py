@@ -23,7 +23,8 @@ from inference.loadtesting.traffic import Load, Observed, Plan
 
 ADMIN_KEY = "0d6f1c52b7e94a38"  # pragma: allowlist secret
 BODY = json.dumps({**EXAMPLE_REQUEST, "inputs": EXAMPLE_REQUEST["inputs"][:1]}).encode()
-FEW, MANY = 4, 60  # clients: as many as may wait; far more than that
+WAITING = 16  # inputs at most
+FEW, MANY = 4, 80  # clients: fewer than may wait, also for a busy event loop; far more than that
 HONEST = {"429 overloaded", "503 deadline_exceeded"}
 
 
@@ -32,7 +33,7 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A service in which few may wait."""
     folder = tmp_path_factory.mktemp("served")
     keys = {"ADMIN_KEYS": ADMIN_KEY, "API_KEYS": "", "API_KEY": ""}
-    arguments = ("--engine.max_waiting", str(FEW), "--service.drain_seconds", "0.5")
+    arguments = ("--engine.max_waiting", str(WAITING), "--service.drain_seconds", "0.5")
     with Served(tiny_run, folder, arguments, keys) as service:
         yield service
 

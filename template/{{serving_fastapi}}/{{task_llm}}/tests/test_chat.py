@@ -29,7 +29,8 @@ def service(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def client(service: Service) -> openai.OpenAI:
     url = f"http://127.0.0.1:{service.port}/v1"
-    return openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+    key = "none"  # the client wants one
+    return openai.OpenAI(base_url=url, api_key=key, max_retries=0)
 
 
 def ask(client: openai.OpenAI, content: Any = QUESTION, **more: Any) -> Any:
