@@ -57,10 +57,10 @@ def test_no_request_breaks_the_service_or_gets_into_its_log(
         before = post(f"{service.url}/v1/predict", examples["/v1/predict"])
 
         counts, faults = attack(service, openapi, examples, files, seed=1)
-        assert not faults, faults_told(faults)
+        assert not faults, faults_told(faults, service.log)
         settled_mib = resident_mib(service)
         more, faults = attack(service, openapi, examples, files, seed=2)
-        assert not faults, faults_told(faults)
+        assert not faults, faults_told(faults, service.log)
 
         assert sum(counts.values()) + sum(more.values()) >= REQUESTS
         assert counts[200] > 20, f"hardly any request got so far as to be computed: {counts}"
@@ -188,10 +188,12 @@ def wrong_with(request: Hostile, answer: Answer | None) -> str | None:
     return None if error["message"] and len(error["message"]) < 500 else f"not a sentence: {said}"
 
 
-def faults_told(faults: list[str]) -> str:
-    """The first of each kind."""
+def faults_told(faults: list[str], log: Path) -> str:
+    """The first of each kind, and where in the service they happened."""
     kinds = {re.sub(r"\d+", "#", fault)[:60]: fault for fault in reversed(faults)}
-    return f"{len(faults)} faults, such as\n" + "\n".join([*kinds.values()][:25])
+    lines = log.read_text("utf-8", "backslashreplace").splitlines()
+    places = [line[-2000:] for line in lines if '"exception"' in line][:5]
+    return f"{len(faults)} faults, such as\n" + "\n".join([*[*kinds.values()][:25], *places])
 
 
 def resident_mib(service: Service) -> float:

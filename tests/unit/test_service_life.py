@@ -230,6 +230,8 @@ def test_api_key_is_needed_but_not_by_probes(start: Start) -> None:
         reply = service.post(b"not even JSON", headers)
         assert (reply.status, reply.error["code"]) == (401, "unauthorized")
         assert reply.headers["www-authenticate"] == "Bearer"
+        unknown = headers.get("Authorization", "").startswith("Bearer ")
+        assert ("not known" in reply.error["message"]) == unknown
     assert service.get("/docs").status == 401
     assert "second-key-of-three" not in service.log.read_text("utf-8")
 
@@ -255,6 +257,11 @@ def test_api_keys_are_read_from_dotenv(start: Start, tmp_path: Path) -> None:
 
 REFUSED = {
     "no such model": (["--model", "models/none"], {}, "models/none: no such folder"),
+    "a file": (
+        ["--model", "models/a-run/final/config.json"],
+        {},
+        "this is a file; name its folder models/a-run/final",
+    ),
     "run in place of final": (["--model", "models/a-run"], {}, "did you mean models/a-run/final?"),
     "misspelt key": (["--limits.max_input", "3"], {}, "did you mean `--limits.max_inputs`?"),
     "wrong type": (["--port", "http"], {}, "service.port"),
@@ -280,7 +287,8 @@ def test_port_in_use_is_one_sentence(start: Start) -> None:
         port = taken.getsockname()[1]
         service = start("--port", str(port))
         assert service.process.wait(timeout=20) == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in service.log.read_text("utf-8").splitlines()[-1]
+    sentence = f"cannot listen on 127.0.0.1:{port} (Address already in use); choose another"
+    assert sentence in service.log.read_text("utf-8").splitlines()[-1]
 
 
 def test_weights_that_do_not_load_end_the_process_with_the_sentence(

@@ -115,7 +115,7 @@ def check_replaceable(path: Path) -> None:
     try:
         if not path.exists():
             return
-        foreign = next(_foreign_files(path), None) if path.is_dir() else path.name
+        foreign = next(foreign_files(path), None) if path.is_dir() else path.name
     except OSError as error:
         raise ConfigError(f"--output {path}: {error.strerror}; name another folder") from None
     if foreign:
@@ -125,7 +125,7 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def _foreign_files(folder: Path) -> Iterator[str]:
+def foreign_files(folder: Path) -> Iterator[str]:
     """Files in `folder` that its manifest does not list."""
     ours = {MANIFEST, ".gitkeep", *_read_manifest(folder)}
     for parent, _, names in os.walk(folder):

@@ -1,13 +1,14 @@
 """From a raw file to `train.jsonl` and `eval.jsonl`: validated, without repeats or leaks.
 
 The rows are read twice, and never held: first for what decides their side, about 20 bytes a
-row, then to write them. What takes long is tokenising, which comes after and can be resumed.
+row, then to write them. What takes long is tokenising, which comes last and can be resumed.
 """
 
 from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,14 @@ class Plan:
     """Rows that repeat an earlier one but for their class."""
 
 
-def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
+def prepare(
+    location: str, output: Path, data: DataConfig, check: Callable[[Path], None] | None = None
+) -> dict[str, Any]:
     """Write the folder `output` whole or not at all; return the summary it also holds.
 
-    Raises DataError naming the rows that cannot be used, and ConfigError where `output`
-    holds files of another origin.
+    `check` gets the folder with the two files before it takes the place of the former one.
+    Raises DataError naming the rows that cannot be used or what `check` refuses, and ConfigError
+    where `output` holds files of another origin.
     """
     check_replaceable(output)
     source = local_path(location)
@@ -66,6 +70,8 @@ def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
         if (output / ".gitkeep").exists():  # git tracks it, so the new folder has it too
             (path / ".gitkeep").touch()
         _write_rows(path, location, plan, data)
+        if check:
+            _check(check, path, location)
         # as run.json has it when training reads the two files
         summary["data_sha256"] = content_sha256(sources(_of_files(data, path)))
         text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
@@ -73,6 +79,17 @@ def prepare(location: str, output: Path, data: DataConfig) -> dict[str, Any]:
 
     write_whole(output, write)
     return summary
+
+
+def _check(check: Callable[[Path], None], path: Path, location: str) -> None:
+    """Run `check`; what it refuses is said of `location`, the only file that the user has."""
+    try:
+        check(path)
+    except DataError as error:
+        text = str(error)
+        for name, part in (("train", "training"), ("eval", "evaluation")):
+            text = text.replace(str(path / f"{name}.jsonl"), f"{location}, its {part} rows")
+        raise DataError(text if location in text else f"{location}: {text}") from None
 
 
 def preview(config: Config, output: Path) -> str:

@@ -92,7 +92,7 @@ class Media:
             Broken("label a list", beside(row("0.ext", ["a"])), no_label),
             Broken("class without files", folders("a", "b", "empty"), "empty holds no"),
             Broken("folders of parts", folders("train", "val"), "no classes; set data.tr"),
-            Broken("one class", folders("a"), "only the class `a`", only_training=True),
+            Broken("one class", folders("a"), "only the class `a`"),
             Broken(
                 "only repeats",
                 beside(good=self.good[:1] * 9),

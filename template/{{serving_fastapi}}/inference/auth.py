@@ -85,11 +85,14 @@ class ApiKeyMiddleware:
         path = scope["path"]
         is_open = path in self._open or path.startswith(OPEN_BELOW)
         keys = self._admin_keys if path.startswith(ADMIN) and self._admin_keys else self._keys
-        if is_open or not keys or _knows(keys, _presented(Headers(scope=scope))):
+        key = _presented(Headers(scope=scope))
+        if is_open or not keys or _knows(keys, key):
             await self._app(scope, receive, send)
             return
         kind = "admin" if keys is self._admin_keys else "API"
         message = f"An {kind} key is needed: send the header Authorization: Bearer <key>."
+        if key:
+            message = f"The {kind} key that was sent is not known."
         error = ServiceError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
         await error.response()(scope, receive, send)
 

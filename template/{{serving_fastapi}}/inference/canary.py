@@ -41,7 +41,7 @@ class Canary(PredictRequest):
             reason = error.strerror or "it cannot be read"
             raise ConfigError(f"service.canary {file}: {reason}") from None
         except ValidationError as error:
-            raise ConfigError(f"service.canary {file}: {explain(error)}") from None
+            raise ConfigError(f"service.canary {file}: {explain(error, cls)}") from None
         if canary.outputs is not None and len(canary.outputs) != len(canary.inputs):
             raise ConfigError(f"service.canary {file}: give one of `outputs` for each of `inputs`")
         return canary

@@ -35,7 +35,7 @@ class Prediction:
             asked = PredictRequest.model_validate_json(body)
         except ValidationError as error:
             status = 400 if is_malformed(error) else 422
-            raise ServiceError(status, "invalid_request", explain(error)) from None
+            raise ServiceError(status, "invalid_request", explain(error, PredictRequest)) from None
         return await self.answer(request, asked)
 
     async def answer(self, request: Request, asked: PredictRequest) -> Response:

@@ -42,7 +42,7 @@ async def _one_file(request: Request) -> PredictRequest:
     try:
         return PredictRequest.model_validate({"inputs": [content]})
     except ValidationError as error:
-        raise ServiceError(422, "invalid_request", explain(error)) from None
+        raise ServiceError(422, "invalid_request", explain(error, PredictRequest)) from None
 
 
 async def _is_chat(request: Request) -> bool:

@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # Python adds the address
         raise ConfigError(
             f"cannot listen on {host}:{port} ({reason}); choose another --host or --port"
         ) from None

@@ -129,6 +129,8 @@ def load_settings(argv: Sequence[str] | None = None) -> ServeSettings:
 def model_folder(text: str) -> Path:
     """The folder of the model that is named. Raises UserError where there can be none in it."""
     path = trained_model(text)
+    if path.is_file():
+        raise ConfigError(f"--model {path}: this is a file; name its folder {path.parent}")
     if not path.is_dir():
         raise ConfigError(f"--model {path}: no such folder; train first or name another run")
     if not any((path / name).is_file() for name in MODEL_FILES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -15,9 +16,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from inference import loadtest
+from inference.loadtest import output_file, say_knee
 from inference.loadtesting.client import Target
 from inference.loadtesting.picture import draw
-from inference.loadtesting.results import Level, cost, knee, level
+from inference.loadtesting.results import Level, cost, doubtful, knee, level
 from inference.loadtesting.traffic import Load, Observed, Plan, Record
 from inference.project import ConfigError
 
@@ -155,6 +158,36 @@ def test_the_knee_is_the_last_load_before_latency_or_losses_rise() -> None:
     assert knee([]) is None
 
 
+def test_a_load_that_failed_below_one_that_was_carried_is_doubted() -> None:
+    assert [one.load for one in doubtful(rising(10, 12, 31, 12, 40))] == [30]
+    assert not doubtful(rising(10, 12, 31, 40))
+    assert not doubtful([])
+
+
+def test_a_doubted_load_is_measured_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    class Chance:
+        def __init__(self, plan: Plan) -> None: ...
+
+        async def open(self, load: float) -> Observed:
+            asked.append(load)
+            code = "429 overloaded" if asked == [10, 20] else "200"
+            return Observed(0.0, 1.0, [Record(0.1, 0.0, 0.2, code)])
+
+    async def name(*_: object) -> str:
+        return "mine"
+
+    url = "http://127.0.0.1:9"
+    monkeypatch.setattr(loadtest, "Load", Chance)
+    monkeypatch.setattr(loadtest, "try_once", name)
+    monkeypatch.setattr(sys, "argv", ["loadtest", "--url", url, "--rate", "10", "20", "30"])
+    levels, _ = asyncio.run(loadtest.measure(loadtest.arguments(), url))
+    assert asked == [10, 20, 30, 20]
+    found = knee(levels)
+    assert [one.load for one in levels] == [10, 20, 30] and found and found.load == 30
+
+
 def test_replicas_and_dollars_follow_from_the_knee() -> None:
     found = cost(knee_rps=100, target_rps=500, dollars_per_hour=0.72, headroom=0.3)
     assert found.planned_rps == pytest.approx(70)
@@ -162,6 +195,23 @@ def test_replicas_and_dollars_follow_from_the_knee() -> None:
     assert found.dollars_per_million == pytest.approx(8 * 0.72 / (500 * 3600) * 1e6)
     alone = cost(100, None, 0.72, 0.0)
     assert alone.replicas is None and alone.dollars_per_million == pytest.approx(2.0)
+
+
+def test_a_late_client_makes_no_firm_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    options = argparse.Namespace(target_rps=500.0, cost_per_hour=0.8, headroom=0.3)
+    assert say_knee(options, 100.0, last=False, reliable=True)["reliable"]
+    assert "unreliable" not in capsys.readouterr().out
+    assert not say_knee(options, 100.0, last=False, reliable=False)["reliable"]
+    said = capsys.readouterr().out
+    assert said.index("unreliable") < said.index("replicas for 500")
+
+
+def test_results_lie_beside_the_model_not_in_it(tmp_path: Path) -> None:
+    for name in ("final", "export"):
+        model = tmp_path / "models/mine" / name
+        model.mkdir(parents=True)
+        options = argparse.Namespace(output=None, serve=str(model))
+        assert output_file(options, "mine") == tmp_path / "models/mine/loadtest.json"
 
 
 def test_the_picture_is_an_svg_with_the_knee() -> None:

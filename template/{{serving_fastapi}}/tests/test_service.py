@@ -104,6 +104,15 @@ def test_bad_requests_are_refused_in_a_sentence(service: Service) -> None:
         status, answer = service.predict(inputs)
         assert status == 422
         assert set(answer["error"]) == {"code", "message"}
+    secret = "canary-7141"  # pragma: allowlist secret
+    for body, sentence in (
+        ({"inputs": []}, "inputs: give at least one input."),
+        ({"inputs": secret}, 'inputs: send a list: {"inputs": [...]}.'),
+        ({**EXAMPLE_REQUEST, secret: 1}, "unknown key in the body; known are inputs, options."),
+    ):
+        status, answer = service.request("POST", "/v1/predict", body)
+        assert status == 422 and sentence in answer["error"]["message"]
+        assert secret not in answer["error"]["message"]
     assert service.predict(EXAMPLE_REQUEST["inputs"][:1])[0] == 200
 
 

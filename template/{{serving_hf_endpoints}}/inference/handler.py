@@ -74,7 +74,7 @@ def read_request(data: Mapping[str, Any]) -> PredictRequest:
     except TypeError:
         raise UserError("The body holds something that is not JSON.") from None
     except ValidationError as error:
-        raise UserError(explain(error).replace("options", "parameters")) from None
+        raise UserError(explain(error, PredictRequest).replace("options", "parameters")) from None
     if len(inputs) > MAX_INPUTS:
         raise UserError(f"There are {len(inputs)} inputs; one request takes at most {MAX_INPUTS}.")
     for i, item in enumerate(request.inputs):

@@ -45,7 +45,6 @@ BROKEN = [
         "all rows too long",
         lambda f: write_rows(f / "rows.jsonl", LONG),
         r"rows are longer than train\.max_seq_len \(256 tokens\).*raise it",
-        only_training=True,
     ),
     Broken(
         "only repeats",

@@ -85,7 +85,6 @@ BROKEN = [
         "all rows too long",
         lambda f: beside()(f) and write_rows(f / "rows.jsonl", LONG),
         r"rows are longer than train\.max_seq_len \(256 tokens.*raise it",
-        only_training=True,
     ),
     Broken(
         "one image",

@@ -21,7 +21,6 @@ BROKEN = [
         "one class",
         lambda f: write_rows(f / "rows.jsonl", ONE_CLASS),
         "only the class `a`",
-        only_training=True,
     ),
     Broken(
         "only repeats",

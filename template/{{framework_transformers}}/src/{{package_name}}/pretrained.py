@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,21 @@ HEAD_NAMES = (
     *("classifier", "score", "pre_classifier", "classification_head", "head", "projector"),
     "pooler",
 )
+# what a model is for, by the end of its architecture's name
+KINDS = {
+    "ForSequenceClassification": "text classification",
+    "ForImageClassification": "image classification",
+    "ForAudioClassification": "audio classification",
+    "ForCausalLM": "text generation",
+    "ForConditionalGeneration": "generation from a text or an image",
+    "ForImageTextToText": "generation from images and text",
+}
+# an end of a name that also fits: those of sound, for one, are often named as those of text
+ALSO = {
+    "ForAudioClassification": {"ForSequenceClassification"},
+    "ForCausalLM": {"ForConditionalGeneration"},
+    "ForImageTextToText": {"ForConditionalGeneration", "ForCausalLM"},
+}
 
 
 def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
@@ -49,7 +65,9 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         *(OSError, ValueError, KeyError, RuntimeError),
         *(SafetensorError, StrictDataclassError),
     ) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" …")
+        if reason.startswith("Unrecognized configuration class"):  # and a list of all there are
+            reason = f"{auto_class.__name__} does not load models of its kind"
         if local:
             raise ConfigError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
         raise ConfigError(
@@ -88,7 +106,11 @@ def load_base(auto_class: Any, model: ModelConfig, dtype: torch.dtype, **options
 
 
 def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
-    """Like `load_model`; raises UserError where weights are missing, which would be made up."""
+    """Like `load_model`, for a trained model.
+
+    Raises UserError where weights are missing, which would be made up, or for another task's model.
+    """
+    _check_kind(auto_class, path, options.get("config"))
     model, info = load_model(auto_class, str(path), output_loading_info=True, **options)
     missing = sorted(info["missing_keys"])
     if missing:
@@ -97,6 +119,18 @@ def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
             "copy the folder again, or export it anew"
         )
     return model
+
+
+def _check_kind(auto_class: Any, path: Path, model_config: Any) -> None:
+    """Raise ConfigError for a model of another task; architectures of unknown names pass."""
+    own = auto_class.__name__.removeprefix("AutoModel")
+    for architecture in getattr(model_config, "architectures", None) or ():
+        kind = next((kind for kind in KINDS if architecture.endswith(kind)), own)
+        if kind not in {own, *ALSO.get(own, ())}:
+            raise ConfigError(
+                f"{path} holds a model for {KINDS[kind]} ({architecture}), and this project is "
+                f"for {KINDS[own]}; name the folder of a model that it trained"
+            )
 
 
 def load_trained(
@@ -108,12 +142,21 @@ def load_trained(
     """
     if not (path / "config.json").is_file():
         raise ConfigError(
-            f"{path} holds no trained model (no config.json); train first, or name a "
-            "`final` folder such as models/run/final"
+            f"{path} holds no trained model (no config.json); train first, or name "
+            + _newest_final(path)
         )
     model_config = load(AutoConfig, str(path))
     model: Any = finetuning.load_weights(auto_class, path, device, dtype, config=model_config)
     return model.to(device)
+
+
+def _newest_final(refused: Path) -> str:
+    """The trained model to name in place of `refused`."""
+    found = [each.parent for each in Path("models").glob("*/final/config.json")]
+    newest = max(found, key=lambda each: each.stat().st_mtime, default=None)
+    if newest is None:
+        return "the `final` folder of a run"
+    return f"{newest}" + (f" (RUN={newest.parent} for make)" if refused.name == "final" else "")
 
 
 def save_trained(model: Any, processor: Any, path: Path) -> None:

@@ -99,10 +99,23 @@ def knee(levels: Sequence[Level]) -> Level | None:
         return None
     calm, last = levels[0].p95_ms, None
     for one in levels:
-        if one.good_share < KNEE_SHARE or (one.p95_ms or math.inf) > KNEE_FACTOR * calm:
+        if not _carried(one, calm):
             break
         last = one
     return last
+
+
+def doubtful(levels: Sequence[Level]) -> list[Level]:
+    """Of rising loads those that failed below one that was carried: perhaps by chance."""
+    if not levels or levels[0].p95_ms is None:
+        return []
+    well = [_carried(one, levels[0].p95_ms) for one in levels]
+    return [one for n, one in enumerate(levels) if not well[n] and any(well[n:])]
+
+
+def _carried(one: Level, calm_p95_ms: float) -> bool:
+    slow = (one.p95_ms or math.inf) > KNEE_FACTOR * calm_p95_ms
+    return one.good_share >= KNEE_SHARE and not slow
 
 
 @dataclass(frozen=True)

@@ -131,11 +131,7 @@ class Writing:
                     self._metrics.queue_seconds.observe(begun - row.asked_at)
                     self._metrics.prompt_tokens.inc(row.prompt_tokens)
             self._metrics.batch_size.observe(len(batch))
-            try:
-                unfinished = self._write(batch)
-            except Exception as error:  # told to those who asked; the next batch may work
-                self._fail(batch, error)
-                unfinished = []
+            unfinished = self._write_or_fail(batch)
             self._metrics.compute_seconds.observe(time.monotonic() - begun)
             self._last_token = None
             with self._changed:
@@ -162,6 +158,18 @@ class Writing:
             if row not in kept and row.begun is None:
                 self._dropped.labels("cancelled" if row.cancelled else "deadline").inc()
         self._rows = kept
+
+    def _write_or_fail(self, batch: list[Row]) -> list[Row]:
+        """Write; what fails is told to those who asked, each for itself."""
+        try:
+            return self._write(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                self._fail(batch, error)
+                return []
+        # one answer must not fail its neighbours
+        left = [row for row in batch if row.wants_more()]
+        return [more for row in left for more in self._write_or_fail([row])]
 
     def _write(self, batch: list[Row]) -> list[Row]:
         """Write, in halves where the memory does not suffice; return what wants more."""

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .checkpoints import check_replaceable, write_whole
+from .checkpoints import MANIFEST, check_replaceable, foreign_files, write_whole
 from .errors import ConfigError
 
 SERVICE = "inference"
@@ -36,9 +36,15 @@ def write_endpoint(model: Path, output: Path, root: Path) -> None:
         raise ConfigError(f"--model {model} holds no model (no config.json); run `make export`")
     check_replaceable(output)
     package = Path(__file__).parent
+    # a load test's results, say; a folder without a manifest is copied whole
+    others = {MANIFEST, *(foreign_files(model) if (model / MANIFEST).is_file() else ())}
+
+    def not_the_models(folder: str, names: list[str]) -> set[str]:
+        inside = Path(folder).relative_to(model)
+        return {name for name in names if (inside / name).as_posix() in others}
 
     def write(path: Path) -> None:
-        shutil.copytree(model, path, dirs_exist_ok=True)
+        shutil.copytree(model, path, ignore=not_the_models, dirs_exist_ok=True)
         shutil.copytree(package, path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
         (path / SERVICE).mkdir()
         for source in sorted(_imported(root / SERVICE, "handler")):

@@ -77,6 +77,9 @@ class BatchPredictor:
     stop_ids: list[int]
     positions: int | None
     """Longest prompt and answer together, in tokens, where the model has a limit."""
+    never_written: Sequence[int] = ()
+    """Tokens that no answer may hold, as the signs for images: a batch that goes on behind one
+    would look for the image."""
 
     def read(self, item: Any, number: int, limit: float | None = None) -> Prompt:
         """Check and prepare one input, which messages call `input <number>`. Raises UserError."""
@@ -150,9 +153,11 @@ class BatchPredictor:
             [row.seed for row in rows],
         )
         hand_over = _HandOver(rows, self.stop_ids, pause)
+        options = generation_options(self.stop_ids, self.tokenizer.pad_token_id, left)
+        options.suppress_tokens = list(self.never_written) or None
         self.model.generate(
             **{name: values.to(self.model.device) for name, values in batch.items()},
-            generation_config=generation_options(self.stop_ids, self.tokenizer.pad_token_id, left),
+            generation_config=options,
             logits_processor=LogitsProcessorList([draws]),
             stopping_criteria=StoppingCriteriaList([hand_over]),
         )

@@ -18,7 +18,7 @@ from .chat import render
 from .errors import UserError
 from .generation import has_bf16, stop_ids
 from .image_chats import IMAGE
-from .image_tokens import model_inputs
+from .image_tokens import image_token_id, model_inputs
 from .images import decode_image, open_image
 from .media_files import from_base64
 from .model import AUTO_CLASS
@@ -55,6 +55,7 @@ class Predictor(BatchPredictor):
         self.tokenizer, self.stop_ids = processor.tokenizer, stop_ids(model, processor)
         text_config = model.config.get_text_config()
         self.positions = getattr(text_config, "max_position_embeddings", None)
+        self.never_written = [image_token_id(processor)]
         self._processing = threading.Lock()
 
     @classmethod
@@ -115,7 +116,7 @@ def _has_image(chat: Sequence[dict[str, Any]]) -> bool:
 
 
 def _image_token(processor: Any) -> str:
-    return str(processor.tokenizer.convert_ids_to_tokens(processor.image_token_id))
+    return str(processor.tokenizer.convert_ids_to_tokens(image_token_id(processor)))
 
 
 def _read_image(image: object, number: int, limit: float | None) -> np.ndarray:
