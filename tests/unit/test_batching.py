@@ -20,7 +20,8 @@ pytestmark = pytest.mark.unit
 
 
 def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # a name of its own: benchmarks have a module `memory` too
+    spec = importlib.util.spec_from_file_location(f"inference_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
