@@ -16,7 +16,7 @@ COMPUTED = {"gpu": ["none", "T4", "H100"]}
 # `detail` decides what is asked, and nothing is asked here.
 LEFT_OUT = {"detail"}
 # Pairs of answers that the questions refuse; tests/unit/test_advice.py tests the refusals.
-REFUSED = {
+REFUSED: set[frozenset[tuple[str, Any]]] = {
     frozenset({("gpu", "none"), ("parallelism", "ddp")}),
     frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
     frozenset({("gpu", "T4"), ("parallelism", "fsdp")}),
@@ -58,7 +58,7 @@ def covering() -> list[dict[str, Any]]:
     return [complete({**single, **row}) for row in rows]
 
 
-def _not_both(pair: frozenset[tuple[str, str]]) -> dict[str, Any]:
+def _not_both(pair: frozenset[tuple[str, Any]]) -> dict[str, Any]:
     (first, one), (second, other) = pair
     conditions = [
         {"operator": "ne", "left": first, "value": json.dumps(one)},
