@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
-from model import MAX_BATCH, PORT, Classifier
-from pydantic import BaseModel
+from http_api import Answer, Request, serve
+from model import MAX_BATCH, Classifier
 
 
 class Batcher:
@@ -59,24 +58,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
-class Request(BaseModel):
-    text: str
-
-
-class Answer(BaseModel):
-    label: str
-    score: float
-    scores: dict[str, float]
-
-
-@app.get("/healthz")
-async def healthz() -> dict[str, str]:
-    return {"status": "ok"}
-
-
 @app.post("/predict")
 async def predict(request: Request) -> Answer:
     return Answer(**await batcher.predict(request.text))
 
 
-uvicorn.run(app, host="127.0.0.1", port=PORT, access_log=False, log_level="warning")
+serve(app)

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import uvicorn
 from fastapi import FastAPI
-from model import PORT, Classifier
-from pydantic import BaseModel
+from http_api import Answer, Request, serve
+from model import Classifier
 
 app = FastAPI()
 classifier = Classifier()
-
-
-class Request(BaseModel):
-    text: str
-
-
-class Answer(BaseModel):
-    label: str
-    score: float
-    scores: dict[str, float]
-
-
-@app.get("/healthz")
-async def healthz() -> dict[str, str]:
-    return {"status": "ok"}
 
 
 @app.post("/predict")
@@ -31,4 +15,4 @@ def predict(request: Request) -> Answer:
     return Answer(**classifier.predict([request.text])[0])
 
 
-uvicorn.run(app, host="127.0.0.1", port=PORT, access_log=False, log_level="warning")
+serve(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -69,7 +70,7 @@ class Answer:
         return not self.is_over(self.ids)
 
 
-class BatchPredictor:
+class BatchPredictor(ABC):
     """What predictors share: answers to inputs which they know how to read."""
 
     model: Any
@@ -81,9 +82,9 @@ class BatchPredictor:
     """Tokens that no answer may hold, as the signs for images: a batch that goes on behind one
     would look for the image."""
 
+    @abstractmethod
     def read(self, item: Any, number: int, limit: float | None = None) -> Prompt:
         """Check and prepare one input, which messages call `input <number>`. Raises UserError."""
-        raise NotImplementedError
 
     def predict(
         self,
