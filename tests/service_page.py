@@ -29,6 +29,15 @@ LIST_LENGTHS = """() => {
   new MutationObserver(note).observe(document.getElementById("chat"), options);
   return lengths;
 }"""
+STOP_AT_FIRST_WORDS = """() => {
+  const options = { subtree: true, childList: true, characterData: true };
+  const stop = document.getElementById("stop");
+  new MutationObserver((_, observer) => {
+    if (stop.disabled || !document.querySelector(".message.assistant > span")?.textContent) return;
+    observer.disconnect();
+    stop.click();
+  }).observe(document.getElementById("chat"), options);
+}"""
 HELD = """([text, name, type]) => {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const held = new DataTransfer();
@@ -105,6 +114,11 @@ def likeliest_first(scores: dict[str, float]) -> list[tuple[str, float]]:
 def text_lengths(page: Page) -> JSHandle:
     """Return a list in the page that grows with each change of the last answer."""
     return page.evaluate_handle(LIST_LENGTHS)
+
+
+def stop_at_first_words(page: Page) -> None:
+    """Press Stop in the page itself, as a short answer may be over before a test can do it."""
+    page.evaluate(STOP_AT_FIRST_WORDS)
 
 
 def expect_done(page: Page) -> None:

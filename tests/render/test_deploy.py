@@ -176,7 +176,7 @@ def chat_api(projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("schema") / "chat_schema_of_a_project"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    for name in ("chat_api", "generation_schema"):
+    for name in ("chat_api", "output"):
         shutil.copy2(projects["llm on a GPU"] / "inference" / f"{name}.py", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder.parent))

@@ -1,4 +1,4 @@
-"""What goes over the wire, whatever the task; the task's own part is in `schema.py`."""
+"""What goes over the wire whatever the task; its own part is `schema.py` and `output.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from .schema import EXAMPLE_INPUTS, EXAMPLE_OPTIONS, EXAMPLE_OUTPUTS, Input, Options, Output
+from .output import EXAMPLE_OPTIONS, Options, Output
+from .schema import EXAMPLE_INPUTS, EXAMPLE_OUTPUTS, Input
 
 MAX_INPUTS = 64  # of one request, unless the service's settings say otherwise
 EXAMPLE_RESPONSE: dict[str, Any] = {

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, TypeAdapter, ValidationError
 
 from .api import PredictRequest
+from .output import WARM_UP_OPTIONS, Output
 from .project import ConfigError, Section, UserError
-from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS, Output
+from .schema import EXAMPLE_INPUTS
 from .validation import explain
 
 OUTPUTS = TypeAdapter(list[Output])

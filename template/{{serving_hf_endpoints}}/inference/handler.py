@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from .api import MAX_INPUTS, ModelInfo, PredictRequest, PredictResponse
 from .bodies import as_input
 from .input_limits import InputLimits
+from .output import WARM_UP_OPTIONS
 from .project import UserError, load_predictor
-from .schema import EXAMPLE_INPUTS, WARM_UP_OPTIONS, characters
+from .schema import EXAMPLE_INPUTS, characters
 from .validation import explain
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What the service takes and gives for this task: a recording in, its label out."""
+"""What the service takes for this task, a recording, with examples."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ import math
 import wave
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 # The file in base64 or as a data URL; what it holds is checked by the predictor.
 Input = Annotated[str, Field(min_length=1)]
-
-
-class Options(BaseModel):
-    """None yet."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Output(BaseModel):
-    """The likeliest label, its probability, and those of all labels."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
 
 
 def _tone(hertz: int) -> str:
@@ -39,12 +25,10 @@ def _tone(hertz: int) -> str:
 
 
 EXAMPLE_INPUTS: list[Any] = [_tone(220), f"data:audio/wav;base64,{_tone(1760)}"]
-EXAMPLE_OPTIONS: dict[str, Any] = {}
 EXAMPLE_OUTPUTS: list[Any] = [
     {"label": "low", "score": 0.97, "scores": {"low": 0.97, "high": 0.03}},
     {"label": "high", "score": 0.88, "scores": {"low": 0.12, "high": 0.88}},
 ]
-WARM_UP_OPTIONS: dict[str, Any] = {}
 
 
 def characters(item: str) -> int:

@@ -1,4 +1,4 @@
-"""What the service takes and gives for this task: a prompt or a chat in, text out."""
+"""What the service takes for this task, a prompt or a chat, with examples."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from .generation_schema import WARM_UP_OPTIONS, Message, Options, Output, Text
-
-__all__ = [
-    "EXAMPLE_INPUTS",
-    "EXAMPLE_OPTIONS",
-    "EXAMPLE_OUTPUTS",
-    "WARM_UP_OPTIONS",
-    "Input",
-    "Options",
-    "Output",
-    "characters",
-]
+from .output import Message, Text
 
 
 def _kind(item: Any) -> str | None:
@@ -39,7 +28,6 @@ EXAMPLE_INPUTS: list[Any] = [
     "How many minutes are 3 hours?",
     [{"role": "user", "content": "Sort from A to Z: willow, amber, kettle"}],
 ]
-EXAMPLE_OPTIONS: dict[str, Any] = {"max_new_tokens": 32}
 EXAMPLE_OUTPUTS: list[Any] = [
     {
         "text": "3 hours are 180 minutes.",

@@ -1,4 +1,4 @@
-"""What the service takes and gives for this task: an image and a question in, text out."""
+"""What the service takes for this task, an image and a question, with examples."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .generation_schema import WARM_UP_OPTIONS, Message, Options, Output, Text
-
-__all__ = [
-    "EXAMPLE_INPUTS",
-    "EXAMPLE_OPTIONS",
-    "EXAMPLE_OUTPUTS",
-    "WARM_UP_OPTIONS",
-    "Input",
-    "Options",
-    "Output",
-    "characters",
-]
+from .output import Message, Text
 
 
 class Input(BaseModel):
@@ -45,7 +34,6 @@ EXAMPLE_INPUTS: list[Any] = [
     {"image": _IMAGE, "text": "What is in the image?"},
     {"image": _IMAGE, "messages": [{"role": "user", "content": "Which digit is it?"}]},
 ]
-EXAMPLE_OPTIONS: dict[str, Any] = {"max_new_tokens": 16}
 EXAMPLE_OUTPUTS: list[Any] = [
     {"text": "A digit.", "finish_reason": "stop", "prompt_tokens": 31, "completion_tokens": 4},
     {"text": "A 1.", "finish_reason": "stop", "prompt_tokens": 30, "completion_tokens": 4},

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from .generation_schema import MAX_STOP_TEXTS, StopText
+from .output import MAX_STOP_TEXTS, StopText
 
 IGNORED = frozenset(
     {

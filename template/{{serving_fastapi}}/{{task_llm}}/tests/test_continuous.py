@@ -130,7 +130,8 @@ def test_the_deadline_ends_an_answer_and_drops_one_that_waits(
     async def late() -> list[Any]:
         runner._admission.answer_seconds = 0.0  # not told at once that it would be too late
         asked = Asked("Hello", max_new_tokens=230)
-        both = (whole_answer(runner, asked, soon(0.05)), whole_answer(runner, asked, soon(0.05)))
+        # the one that waits is late first: else it could get the place in its last moment
+        both = (whole_answer(runner, asked, soon(0.2)), whole_answer(runner, asked, soon(0.05)))
         done = await asyncio.gather(*both, return_exceptions=True)
         await until(lambda: runner._batching.active == 0)
         return done

@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from chat_client import client_of, running
 from test_service import ROOT, Service
 
 IMAGE = base64.b64encode((ROOT / "data/sample/example.png").read_bytes()).decode()
@@ -18,18 +19,13 @@ QUESTION = "What is in the image?"
 @pytest.fixture(scope="module")
 def service(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with the tiny model."""
-    service = Service(tiny_run, tmp_path_factory.mktemp("image chat") / "log.jsonl")
-    service.wait_until_ready()
-    yield service
-    service.process.kill()
-    service.process.wait()
+    with running(tiny_run, tmp_path_factory.mktemp("image chat")) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> openai.OpenAI:
-    url = f"http://127.0.0.1:{service.port}/v1"
-    key = "none"  # the client wants one
-    return openai.OpenAI(base_url=url, api_key=key, max_retries=0)
+    return client_of(service)
 
 
 def image(url: str = f"data:image/png;base64,{IMAGE}") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the service takes and gives wherever a model writes text."""
+"""What the service gives wherever a model writes text, and the options that a request has."""
 
 from __future__ import annotations
 
@@ -48,4 +48,5 @@ class Output(BaseModel):
     completion_tokens: int
 
 
+EXAMPLE_OPTIONS: dict[str, Any] = {"max_new_tokens": 32}
 WARM_UP_OPTIONS: dict[str, Any] = {"max_new_tokens": 2}
