@@ -24,7 +24,10 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.module.CASE in ("lora", "qlora"):
         answers = {"task": "llm", "strategy": request.module.CASE, "base_model": "./base"}
         return generate(folder / "my project", **answers)
-    return generate(folder / "my project", task=request.module.CASE, strategy="full")
+    answers = {"task": request.module.CASE, "strategy": "full"}
+    if request.module.CASE in ("text_classification", "image_classification"):
+        answers["serving"] = ["fastapi", "hf_endpoints", "onnx"]
+    return generate(folder / "my project", **answers)
 
 
 def demo(folder: Path) -> Installed:
