@@ -20,6 +20,7 @@ from typing import Any
 from .errors import ConfigError, UserError
 
 MANIFEST = "manifest.json"
+CARD = "README.md"  # people go on writing in it, so it may differ from the manifest
 _PREFIX = "step-"
 
 
@@ -65,6 +66,24 @@ class Checkpoints:
                 return path
             warn(f"checkpoint {path} is damaged ({problem}); trying the one before")
         return None
+
+
+def check_model(folder: Path) -> None:
+    """Raise UserError where a model's files are not those that its manifest lists.
+
+    A folder without a manifest, such as one from the hub, is taken as it is.
+    """
+    problem = damage(folder, editable={CARD}) if (folder / MANIFEST).is_file() else None
+    if problem:
+        raise UserError(
+            f"{folder} is damaged ({problem}); copy or export it again, or delete its {MANIFEST} "
+            "if you changed the files yourself"
+        )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files in `folder` that its manifest lists, by name; empty without one."""
+    return {name: facts["sha256"] for name, facts in _read_manifest(folder).items()}
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -154,7 +173,7 @@ def damage(path: Path, editable: Collection[str] = ()) -> str | None:
             file = path / name
             if file.stat().st_size != expected["bytes"]:
                 return f"{name} has {file.stat().st_size} bytes, not {expected['bytes']}"
-            if _sha256(file) != expected["sha256"]:
+            if sha256(file) != expected["sha256"]:
                 return f"{name} was altered"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
@@ -174,13 +193,14 @@ def _write_manifest(folder: Path) -> None:
         _sync(file)
         manifest[file.relative_to(folder).as_posix()] = {
             "bytes": file.stat().st_size,
-            "sha256": _sha256(file),
+            "sha256": sha256(file),
         }
     target.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     _sync(target)
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

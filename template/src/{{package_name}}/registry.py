@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from .checkpoints import MANIFEST, damage
+from .checkpoints import CARD, damage, hashes
 from .errors import ConfigError, UserError
 from .progress import final_evaluation
 from .runs import read_json
@@ -33,7 +33,6 @@ DEFAULT_ALIAS = "champion"
 FOLDER = Path("models/registry")
 OUTPUTS = Path("models/from_registry")
 LOCK_SECONDS = 10.0
-CARD = "README.md"  # people go on writing in it: no part of what a version is
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _resolved: set[Path] = set()  # folders that are versions
@@ -218,8 +217,7 @@ def output_folder(model: Path) -> Path:
 
 def digest_of(folder: Path) -> str:
     """SHA-256 over names and hashes of a model's files, from its manifest; the card is left out."""
-    files = read_json(folder / MANIFEST)
-    listed = {name: facts["sha256"] for name, facts in files.items() if name != CARD}
+    listed = {name: of_file for name, of_file in hashes(folder).items() if name != CARD}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
+from .checkpoints import CARD
 from .errors import UserError
 from .registry import Entry, Version
 from .runs import read_json, write_json
@@ -79,7 +80,7 @@ def open_store() -> LocalStore:
 
 def _link(source: str, target: str) -> str:
     # the card is a copy: people go on writing in the run's
-    if Path(source).name != registry.CARD:
+    if Path(source).name != CARD:
         try:
             os.link(source, target)
             return target

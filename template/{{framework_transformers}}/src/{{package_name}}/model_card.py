@@ -14,6 +14,7 @@ import yaml
 from huggingface_hub import ModelCard, hf_hub_download
 
 from . import hub
+from .checkpoints import CARD
 from .data import TASK
 from .model import AUTO_CLASS
 from .processor import PROCESSOR_CLASS
@@ -21,7 +22,6 @@ from .progress import final_evaluation
 from .runs import read_json
 from .settings import read_yaml
 
-CARD = "README.md"
 BEGIN, END = "<!-- yours: kept when this card is written again -->", "<!-- end of yours -->"
 YOURS = """
 ## Intended use

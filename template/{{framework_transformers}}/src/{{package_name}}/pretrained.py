@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from transformers import AutoConfig
 from transformers.utils import logging
 
 from . import finetuning, hub
+from .checkpoints import check_model
 from .errors import ConfigError, UserError
 from .rows import local_path
 
@@ -138,13 +138,14 @@ def load_trained(
 ) -> Any:
     """Load what training or export wrote to the folder `path`, onto `device`.
 
-    Raises UserError where it is not such a folder.
+    Raises UserError where it is not such a folder, or its files are not those that were written.
     """
     if not (path / "config.json").is_file():
         raise ConfigError(
             f"{path} holds no trained model (no config.json); train first, or name "
             + _newest_final(path)
         )
+    check_model(path)
     model_config = load(AutoConfig, str(path))
     model: Any = finetuning.load_weights(auto_class, path, device, dtype, config=model_config)
     return model.to(device)
@@ -177,16 +178,3 @@ def pick_device(name: str = "auto") -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def identity(path: Path) -> tuple[str, str, str]:
-    """Name, version and digest of a trained model: its run, and a hash of its weights."""
-    folder = path.resolve()
-    name = folder.parent.name if folder.name in {"final", "export"} else folder.name
-    if folder.parent.name == "snapshots":  # the hub's cache: models--owner--name/snapshots/commit
-        name = folder.parent.parent.name.removeprefix("models--").replace("--", "/")
-    digest = hashlib.sha256()
-    for weights in sorted(folder.glob("*.safetensors")):
-        with weights.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return name, digest.hexdigest()[:12], f"sha256:{digest.hexdigest()}"

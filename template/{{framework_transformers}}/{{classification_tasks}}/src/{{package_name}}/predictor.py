@@ -9,9 +9,10 @@ from typing import Any, Self, TypedDict
 import numpy as np
 import torch
 
+from .identity import identity
 from .inputs import DECODES, PROBES, Input, collate, encode, length, prepare, read_input
 from .model import AUTO_CLASS
-from .pretrained import identity, load, load_trained, pick_device
+from .pretrained import load, load_trained, pick_device
 from .processor import PROCESSOR_CLASS
 
 __all__ = ["PROBES", "PROBE_OPTIONS", "Input", "Output", "Predictor"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from transformers import AutoConfig
 
+from .checkpoints import check_model
 from .errors import ConfigError, UserError
+from .identity import identity
 from .onnx_session import ENGINES, PLAIN, REPORT, open_session
 from .predictor import Predictor
 from .pretrained import load
@@ -30,6 +31,7 @@ class OnnxPredictor(Predictor):
     def load(cls, path: str | Path, device: str = "auto", threads: int = 0) -> Self:
         """Load what `export --format onnx` or `tensorrt` wrote. Raises UserError."""
         folder = Path(path)
+        check_model(folder)
         on_tensorrt = device.startswith("tensorrt")
         if on_tensorrt and not (folder / ENGINES).is_dir():
             raise ConfigError(
@@ -45,9 +47,11 @@ class OnnxPredictor(Predictor):
         except Exception as error:  # its errors share no class of their own
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{file} cannot be loaded ({reason}); export it anew") from None
+        more_weights = file.with_name(f"{file.name}.data")  # where there are more than 2 GB
+        weights = [file, more_weights] if more_weights.is_file() else [file]
         names = load(AutoConfig, str(folder)).id2label
         labels = [names[i] for i in range(len(names))]
-        return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *_identity(file))
+        return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *identity(folder, weights))
 
     def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
         # a graph lacks an input that its model does not use
@@ -79,16 +83,3 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
 def served(folder: Path) -> str:
     """The file that predicts, of the export's three."""
     return str(read_json(folder / REPORT).get("serve", PLAIN))
-
-
-def _identity(file: Path) -> tuple[str, str, str]:
-    """Name, version and digest: its run, and a hash of the graph with its weights."""
-    folder = file.resolve().parent
-    is_export = folder.name.startswith("export") and folder.parent.name
-    digest = hashlib.sha256()
-    for part in (file, file.with_name(f"{file.name}.data")):  # weights of more than 2 GB
-        if part.is_file():
-            with part.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    name = folder.parent.name if is_export else folder.name
-    return name, digest.hexdigest()[:12], f"sha256:{digest.hexdigest()}"

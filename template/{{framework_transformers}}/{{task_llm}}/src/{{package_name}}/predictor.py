@@ -12,8 +12,9 @@ from jinja2 import TemplateError
 from .batched_generation import BatchPredictor, Prompt
 from .errors import UserError
 from .generation import has_bf16, stop_ids
+from .identity import identity
 from .model import AUTO_CLASS
-from .pretrained import identity, load, load_trained, pick_device
+from .pretrained import load, load_trained, pick_device
 from .sampling import drawn, uniform
 
 # what the smoke test and the export compare two copies of a model on

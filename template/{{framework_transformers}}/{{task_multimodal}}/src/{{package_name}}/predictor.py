@@ -17,12 +17,13 @@ from .batched_generation import BatchPredictor, Prompt
 from .chat import render
 from .errors import UserError
 from .generation import has_bf16, stop_ids
+from .identity import identity
 from .image_chats import IMAGE
 from .image_tokens import image_token_id, model_inputs
 from .images import decode_image, open_image
 from .media_files import from_base64
 from .model import AUTO_CLASS
-from .pretrained import identity, load, load_trained, pick_device
+from .pretrained import load, load_trained, pick_device
 from .processor import PROCESSOR_CLASS
 
 Input = dict[str, Any]
