@@ -153,6 +153,19 @@ def test_damaged_side_files_are_left_out_with_a_note(report: Any, run_dir: Path)
     assert "evaluation.json is left out" in page.text
 
 
+def test_an_evaluation_of_other_rows_is_left_out_with_a_note(report: Any, run_dir: Path) -> None:
+    run = {"eval_sha256": "a" * 64, "eval_rows": 10}
+    own = {"data": "data/eval.csv", "rows": 10, "data_sha256": "a" * 64, "eval_accuracy": 0.123}
+    (run_dir / "run.json").write_text(json.dumps(run), "utf-8")
+    for changed in ({}, {"data_sha256": "b" * 64}, {"rows": 9}):
+        (run_dir / "evaluation.json").write_text(json.dumps(own | changed), "utf-8")
+        page = read(report.write_report(run_dir))
+        assert ("12.3%" in page.text) == (not changed)
+        assert ("eval.csv (" in page.text and "is not what the run held out" in page.text) == bool(
+            changed
+        )
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "no metrics\n", '["step"]\n{"loss": 1}\n'])
 def test_a_run_without_metrics_is_refused_in_a_sentence(
     report: Any, run_dir: Path, text: str

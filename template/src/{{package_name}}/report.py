@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 
 from .charts import Series, line_chart
 from .errors import ConfigError, UserError
+from .evaluated import other_rows
 from .report_theme import PAGE, SCRIPT, STYLE
 from .settings import read_yaml
 
@@ -37,6 +38,10 @@ def write_report(run_dir: Path) -> Path:
     lines, notes = read_metrics(run_dir / "metrics.jsonl")
     run = _read_json(run_dir / "run.json", notes)
     evaluation = _read_json(run_dir / "evaluation.json", notes)
+    other = other_rows(run, evaluation)
+    if other:
+        evaluation = {}
+        notes.append(f"evaluation.json is left out: {other}")
     config = _read_config(run_dir / "config.yaml")
     page = _page(run_dir.resolve().name, lines, config, run, evaluation, notes)
     path = run_dir / "report.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from .config import Config
 from .data import Batch, Dataset, Split, load_eval
+from .evaluated import other_rows
 from .metrics import Metrics
 from .model import AUTO_CLASS, loss_and_logits, predictions
 from .optimization import Precision, pick_precision
@@ -19,7 +21,7 @@ from .pretrained import load as load_pretrained
 from .pretrained import load_trained, pick_device
 from .processor import PROCESSOR_CLASS
 from .registry import output_folder
-from .runs import write_json
+from .runs import read_json, write_json
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
@@ -82,7 +84,8 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     """Evaluate a trained model's folder on the configured held-out data.
 
     Prints the scalars, writes evaluation.json beside the model (for a version of the registry
-    into models/from_registry), returns all metrics.
+    into models/from_registry), returns all metrics. Says so where these are not the rows that the
+    model's run held out.
     """
     device = pick_device()
     precision = pick_precision(config.train.precision, device)
@@ -92,11 +95,19 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     processor = load_pretrained(PROCESSOR_CLASS, str(folder))
     data = load_eval(config, processor, model.config)
     metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)
-    report = {"data_sha256": data.sha256, **metrics.report()}
+    report = {
+        "data": config.data.eval or config.data.train,
+        "rows": data.eval.num_rows,
+        "data_sha256": data.sha256,
+        **metrics.report(),
+    }
     path = output_folder(folder) / "evaluation.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
     for name, value in metrics.scalars().items():
         print(f"{name} {value:.4f}")
     print(f"all metrics: {path}")
+    other = other_rows(read_json(folder.parent / "run.json"), report)
+    if other:
+        print(f"note: {other}; compare these numbers with no others of the run", file=sys.stderr)
     return report

@@ -16,6 +16,7 @@ from huggingface_hub import ModelCard, hf_hub_download
 from . import hub
 from .checkpoints import CARD
 from .data import TASK
+from .evaluated import other_rows
 from .model import AUTO_CLASS
 from .processor import PROCESSOR_CLASS
 from .progress import final_evaluation
@@ -218,7 +219,7 @@ def _evaluation(
         return "Not evaluated while it was trained."
     rows = [f"| {name.removeprefix('eval_')} | {value:.4f} |" for name, value in metrics.items()]
     trivial = report.get("majority_class_accuracy")  # known once `make evaluate` has run
-    if trivial is not None:
+    if trivial is not None and not other_rows(record, report):
         rows.append(f"| accuracy of always answering the commonest class | {trivial:.4f} |")
     held_out = f"On {record.get('eval_rows', 'the')} held-out rows:"
     return "\n".join([held_out, "", "| metric | value |", "|---|---|", *rows])

@@ -191,6 +191,7 @@ def _facts(
         "strategy": STRATEGY,
         "seed": config.train.seed,
         "data_sha256": data.sha256,
+        "eval_sha256": content_sha256(sources(config.data)[-1:]),
         **{f"{split}_rows": getattr(data, split).num_rows for split in ("train", "eval")},
         "base_commit": getattr(model.config, "_commit_hash", None),
         "device": _device_name(world.device),
