@@ -116,11 +116,23 @@ class Settings(BaseSettings):
         )
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Adds the default to an option's help, unless it says it already or there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        none = default is None or default is False or default is argparse.SUPPRESS
+        if none or not action.option_strings or "default" in text:
+            return text
+        words = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        return f"{text} (default: {words.replace('%', '%%')})"
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse whose errors are ConfigErrors that name the nearest option."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", _HelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: D102

@@ -6,7 +6,8 @@ python inference/loadtest.py --url … --concurrency 1 8 32 --rate 50 100 200 --
 
 Each load is measured for --duration seconds. The knee is the highest rate of the open loop at which
 99 % of the requests are answered within --deadline, at a p95 of at most three times that of the
-lightest load. An API key is taken from the variable API_KEY.
+lightest load. Without --concurrency, --rate and --find-knee: 1, 8 and 32 clients, then the knee.
+An API key is taken from the variable API_KEY.
 """
 
 from __future__ import annotations
@@ -77,19 +78,19 @@ def arguments() -> argparse.Namespace:
     where.add_argument("--url", help="of a running service: http://127.0.0.1:8000")
     where.add_argument("--serve", metavar="MODEL", help="load a service of its own of this model")
     add = parser.add_argument
-    add("--concurrency", type=positive_int, nargs="+", metavar="N", help="clients, closed loop")
-    add("--rate", type=positive, nargs="+", metavar="RPS", help="requests a second, open loop")
-    add("--find-knee", action="store_true", help="open loop around the capacity; the default")
+    add("--concurrency", type=positive_int, nargs="+", metavar="N", help="clients that wait")
+    add("--rate", type=positive, nargs="+", metavar="RPS", help="requests per second")
+    add("--find-knee", action="store_true", help="rates around the capacity")
     add("--duration", type=positive, default=5.0, help="seconds measured at each load")
     add("--warm-up", type=positive, default=1.0, help="seconds before that")
     add("--deadline", type=positive, default=task.DEADLINE_SECONDS, help="seconds; later is no use")
     add("--disconnects", type=share, default=0.0, help="share of clients that leave early")
     add("--inputs", type=Path, help="JSONL, one input a line as in `inputs`; default: examples")
-    add("--items", type=positive_int, nargs="+", default=[1], help="inputs of a request, drawn")
+    add("--items", type=positive_int, nargs="+", default=[1], help="inputs of a request")
     add("--target-rps", type=positive, help="requests a second that all replicas must carry")
     add("--cost-per-hour", type=positive, help="dollars of one replica")
     add("--headroom", type=share, default=results.HEADROOM, help="of the knee, kept free")
-    add("--output", type=Path, help="JSON; the picture lies beside it")
+    add("--output", type=Path, help="JSON; default: loadtest.json in the run, or here")
     task.add_options(parser)
     options = parser.parse_args()
     if not (options.concurrency or options.rate or options.find_knee):
@@ -179,6 +180,7 @@ async def measure(options: argparse.Namespace, url: str) -> tuple[list[results.L
         levels[levels.index(one)] = again  # it decides
     if client_was_late(levels):
         print(f"note: the client itself was late by more than {LATE_MS} ms; give it its own core")
+    print(results.legend(options.deadline, streams))
     return levels, name
 
 

@@ -20,7 +20,17 @@ from inference import loadtest
 from inference.loadtest import output_file, say_knee
 from inference.loadtesting.client import Target
 from inference.loadtesting.picture import draw
-from inference.loadtesting.results import Level, cost, doubtful, knee, level
+from inference.loadtesting.results import (
+    COLUMNS,
+    STREAM_COLUMNS,
+    Level,
+    cost,
+    doubtful,
+    heading,
+    knee,
+    legend,
+    level,
+)
 from inference.loadtesting.traffic import Load, Observed, Plan, Record
 from inference.project import ConfigError
 
@@ -269,3 +279,22 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         assert done.returncode in (1, 2)
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_every_column_is_explained(streams: bool) -> None:
+    text = legend(5.0, streams).replace("\n", " ")
+    columns = [name for name, _ in (*COLUMNS, *(STREAM_COLUMNS if streams else ()))]
+    for column in (*columns, "not answered"):
+        assert column in heading(streams)
+        assert column.removesuffix(" ms") in text, column
+    assert "within 5 s" in text
+
+
+def test_help_names_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(sys, "argv", ["loadtest.py", "--help"])
+        loadtest.arguments()
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("(default: 5.0)", "(default: 1.0)", "of a request (default: 1)", "0.3)"):
+        assert words in text

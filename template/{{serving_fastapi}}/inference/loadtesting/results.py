@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -149,7 +150,7 @@ COLUMNS = (
     ("p50 ms", 8),
     ("p95 ms", 8),
     ("p99 ms", 8),
-    ("health p99", 11),
+    ("health p99 ms", 15),
 )
 STREAM_COLUMNS = (("1st token p50", 14), ("p99 ms", 8), ("tokens/s", 9))
 
@@ -158,6 +159,20 @@ def heading(streams: bool) -> str:
     """The table's first line."""
     columns = (*COLUMNS, *(STREAM_COLUMNS if streams else ()))
     return "".join(f"{name:>{width}}" for name, width in columns) + "  not answered"
+
+
+def legend(deadline_seconds: float, streams: bool) -> str:
+    """What the columns are, printed below the table."""
+    text = (
+        "load: clients that each wait for their answer, or requests sent per second whatever is "
+        "answered; offered/s: requests that began; answered/s: with 200; goodput/s: of these "
+        f"within {deadline_seconds:g} s; p50, p95, p99 ms: what 50, 95, 99 % of the answers took "
+        "at most; health p99 ms: of /healthz under this load; not answered: requests by status, "
+        "or `left` by their client"
+    )
+    if streams:
+        text += "; 1st token p50 and p99 ms: from the request to the first word; tokens/s: written"
+    return textwrap.fill(text, 100)
 
 
 def line(one: Level, streams: bool) -> str:
