@@ -21,6 +21,7 @@ pytestmark = pytest.mark.unit
 
 ADMIN_KEY = "aDm1n-of-this-service"  # pragma: allowlist secret
 API_KEY = "caLLer-of-this-service"  # pragma: allowlist secret
+BOTH_KEYS = {"API_KEYS": API_KEY, "ADMIN_KEYS": ADMIN_KEY}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
 
 
@@ -265,7 +266,7 @@ def test_bodies_and_keys_never_reach_the_log(start: Start, tmp_path: Path) -> No
         service.predict(text)
     custom = {"X-Amzn-SageMaker-Custom-Attributes": CANARY, "X-API-Key": CANARY}
     service.post(f'{{"inputs": ["a"], "{CANARY}": 1}}'.encode(), custom)
-    service.get(f"/docs?{CANARY}", Authorization=f"Bearer {API_KEY}")
+    service.get(f"/openapi.json?{CANARY}", Authorization=f"Bearer {API_KEY}")
     assert admin(service, "reload").status == 200
     service.stop()
     log = service.log.read_text("utf-8")
@@ -277,11 +278,38 @@ def test_bodies_and_keys_never_reach_the_log(start: Start, tmp_path: Path) -> No
 def test_metrics_need_a_key_unless_opened_and_probes_never(start: Start) -> None:
     service = start(API_KEYS=API_KEY).wait_until_ready()
     opened = start("--service.open_metrics", "true", API_KEYS=API_KEY).wait_until_ready()
-    assert service.get("/metrics").status == service.get("/docs").status == 401
+    assert service.get("/metrics").status == service.get("/v1/predict").status == 401
     assert service.get("/metrics", Authorization=f"bearer {API_KEY}").status == 200
-    assert opened.get("/metrics").status == 200 and opened.get("/docs").status == 401
-    for path in ("/healthz", "/readyz", "/ping", "/"):
+    assert opened.get("/metrics").status == 200 and opened.get("/v1/predict").status == 401
+    for path in ("/healthz", "/readyz", "/ping", "/", "/openapi.json"):
         assert service.get(path).status == 200
+
+
+@pytest.mark.parametrize("keys", [{}, {"API_KEYS": API_KEY}, {"ADMIN_KEYS": ADMIN_KEY}, BOTH_KEYS])
+def test_openapi_says_which_operations_need_which_key(start: Start, keys: dict[str, str]) -> None:
+    service = start(**keys).wait_until_ready()
+    document = service.get("/openapi.json").body
+    schemes = document["components"].get("securitySchemes", {})
+    operations = [
+        (path, method.upper(), operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    assert ("/admin/model" in document["paths"]) == ("ADMIN_KEYS" in keys)
+    used = set()
+    for path, method, operation in operations:
+        body = None if method == "GET" else b"{}"
+        needs = operation.get("security", [])
+        refused = service.request(method, path, body, {}).status == 401
+        assert refused == bool(needs), (method, path)
+        for (name,) in needs:
+            used.add(name)
+            key = keys[schemes[name]["description"].split()[-1].rstrip(".")]
+            sent = {"Authorization": f"Bearer {key}"}
+            if schemes[name]["type"] == "apiKey":
+                sent = {schemes[name]["name"]: key}
+            assert service.request(method, path, body, sent).status != 401, (name, path)
+    assert used == set(schemes) and bool(schemes) == bool(keys)
 
 
 PLACEHOLDERS = [

@@ -232,7 +232,7 @@ def test_api_key_is_needed_but_not_by_probes(start: Start) -> None:
         assert reply.headers["www-authenticate"] == "Bearer"
         unknown = headers.get("Authorization", "").startswith("Bearer ")
         assert ("not known" in reply.error["message"]) == unknown
-    assert service.get("/docs").status == 401
+    assert service.get("/metrics").status == 401
     assert "second-key-of-three" not in service.log.read_text("utf-8")
 
 

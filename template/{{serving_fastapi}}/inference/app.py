@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .admin import add_admin
 from .api import ErrorResponse, Health, PredictRequest, PredictResponse, Readiness
-from .auth import ApiKeyMiddleware
+from .auth import Access, ApiKeyMiddleware, document_keys
 from .canary import Canary, warm_up_options
 from .direct import DirectMiddleware
 from .engine import Engine, Runner
@@ -70,6 +70,7 @@ def create_app(
         grace_seconds=limits.deadline_seconds,
     )
     tracing = Tracing.from_environment()
+    access = Access(api_keys, admin_keys, service.open_metrics)
     gate = None
     if not service.access_log and not service.cors_origins:  # those want more of a refusal
         gate = Gate(engine, settings.engine.max_waiting, {PREDICT}, metrics)
@@ -88,7 +89,13 @@ def create_app(
         engine.close()
         tracing.close()
 
-    app = GatedFastAPI(title="Prediction service", lifespan=lifespan, telemetry=tracing.config)
+    app = GatedFastAPI(
+        title="Prediction service",
+        docs_url=None,  # these would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        telemetry=tracing.config,
+    )
     app.state.engine, app.state.metrics = engine, metrics
     add_error_handlers(app)
     prediction = Prediction(engine, limits)
@@ -98,12 +105,7 @@ def create_app(
     app.add_middleware(
         BodyLimitMiddleware, max_bytes=limits.max_body_bytes, seconds=limits.body_seconds
     )
-    app.add_middleware(
-        ApiKeyMiddleware,
-        keys=api_keys,
-        admin_keys=admin_keys,
-        open_metrics=service.open_metrics,
-    )
+    app.add_middleware(ApiKeyMiddleware, access=access)
     if service.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -126,6 +128,7 @@ def create_app(
         add_admin(app, engine)
     if service.page:
         add_page(app)
+    document_keys(app, access)
     app.gate = gate
     return app
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from dataclasses import dataclass
+from typing import Any
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,10 +21,14 @@ from .project import ConfigError
 
 ADMIN = "/admin/"
 METRICS = "/metrics"
-# Orchestrators hold no key, and the page is where people type theirs. None tells of the model
-# more than its name and version.
-OPEN = frozenset({"/healthz", "/readyz", "/ping", "/"})
+# Orchestrators hold no key, the page is where people type theirs, and the interface says how to
+# send one. None tells of the model more than its name and version.
+OPEN = frozenset({"/healthz", "/readyz", "/ping", "/", "/openapi.json"})
 OPEN_BELOW = "/page/"
+WAYS: dict[str, dict[str, str]] = {
+    "Bearer": {"type": "http", "scheme": "bearer"},
+    "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
 MIN_CHARACTERS = 16
 # what examples and tutorials have where a key belongs
@@ -59,42 +66,68 @@ def parse_admin_keys(text: str, api_keys: tuple[str, ...]) -> tuple[str, ...]:
     return keys
 
 
+@dataclass(frozen=True)
+class Access:
+    """Which paths ask for a key, and for which."""
+
+    api_keys: tuple[str, ...] = ()
+    admin_keys: tuple[str, ...] = ()
+    open_metrics: bool = False
+
+    def kind(self, path: str) -> str | None:
+        """`API` or `admin`; None where anybody may come."""
+        if path in OPEN or path.startswith(OPEN_BELOW) or (self.open_metrics and path == METRICS):
+            return None
+        if path.startswith(ADMIN) and self.admin_keys:
+            return "admin"
+        return "API" if self.api_keys else None
+
+
 class ApiKeyMiddleware:
     """Lets a request pass with `Authorization: Bearer <key>` or `X-API-Key: <key>`.
 
-    It runs before the body is read. Paths below /admin/ take `admin_keys` only.
+    It runs before the body is read. Paths below /admin/ take an admin key only.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        keys: tuple[str, ...],
-        admin_keys: tuple[str, ...] = (),
-        open_metrics: bool = False,
-    ) -> None:
-        self._app = app
-        self._keys = [_digest(key.encode()) for key in keys]
-        self._admin_keys = [_digest(key.encode()) for key in admin_keys]
-        self._open = OPEN | {METRICS} if open_metrics else OPEN
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+        by_kind = {"API": access.api_keys, "admin": access.admin_keys}
+        self._keys = {kind: [_digest(k.encode()) for k in keys] for kind, keys in by_kind.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 in place of the application, unless the key is known."""
-        if scope["type"] != "http" or not (self._keys or self._admin_keys):
+        kind = self._access.kind(scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        is_open = path in self._open or path.startswith(OPEN_BELOW)
-        keys = self._admin_keys if path.startswith(ADMIN) and self._admin_keys else self._keys
         key = _presented(Headers(scope=scope))
-        if is_open or not keys or _knows(keys, key):
+        if _knows(self._keys[kind], key):
             await self._app(scope, receive, send)
             return
-        kind = "admin" if keys is self._admin_keys else "API"
         message = f"An {kind} key is needed: send the header Authorization: Bearer <key>."
         if key:
             message = f"The {kind} key that was sent is not known."
         error = ServiceError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
         await error.response()(scope, receive, send)
+
+
+def document_keys(app: FastAPI, access: Access) -> None:
+    """Say in the OpenAPI document which operations take which key, and how it is sent."""
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = build()  # FastAPI keeps it
+        for path, operations in document["paths"].items():
+            kind = access.kind(path)
+            for operation in operations.values() if kind else ():
+                operation["security"] = [{f"{kind}{way}": []} for way in WAYS]
+                schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+                for way, scheme in WAYS.items():
+                    text = f"One of {kind.upper()}_KEYS."
+                    schemes[f"{kind}{way}"] = {**scheme, "description": text}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
 def _presented(headers: Headers) -> bytes:

@@ -106,8 +106,8 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
         known = {
             400: ("invalid_request", "The body is not valid JSON."),
-            404: ("not_found", "There is nothing at this path; /docs lists what there is."),
-            405: ("method_not_allowed", "This path does not take this method; see /docs."),
+            404: ("not_found", "There is nothing at this path; /openapi.json lists what there is."),
+            405: ("method_not_allowed", "This path does not take this method; see /openapi.json."),
         }
         code, message = known.get(error.status_code, ("http_error", "The request was refused."))
         return ServiceError(error.status_code, code, message).response()
