@@ -21,6 +21,7 @@ from .data import example_key, group_key, load, read_examples, sources, to_recor
 from .errors import ConfigError, DataError, UserError
 from .processor import get_processor
 from .rows import content_sha256, local_path
+from .runs import read_json
 from .splitting import content_key, held_out_by_class
 
 DROPPED, TRAIN, EVAL = range(3)
@@ -36,11 +37,16 @@ class Plan:
 
 
 def prepare(
-    location: str, output: Path, data: DataConfig, check: Callable[[Path], None] | None = None
+    location: str,
+    output: Path,
+    data: DataConfig,
+    check: Callable[[Path], None] | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Write the folder `output` whole or not at all; return the summary it also holds.
 
-    `check` gets the folder with the two files before it takes the place of the former one.
+    `check` gets the folder with the two files before it takes the place of the former one. `say`
+    is told where that one was made from other data.
     Raises DataError naming the rows that cannot be used or what `check` refuses, and ConfigError
     where `output` holds files of another origin.
     """
@@ -77,7 +83,13 @@ def prepare(
         text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         (path / "summary.json").write_text(text, encoding="utf-8")
 
+    former = read_json(output / "summary.json")
     write_whole(output, write)
+    if former.get("source_sha256", source_sha256) != source_sha256:
+        say(
+            f"note: the split in {output} was of other data, {former.get('rows')} rows of "
+            f"{former.get('source')}; it is replaced, and only that data makes it again"
+        )
     return summary
 
 
