@@ -303,6 +303,25 @@ def test_doctor_without_environment_or_gpu(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_doctor_looks_at_an_environment_of_ones_own(
+    gpu_project: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    project, env = gpu_project
+    own = (project / ".venv").rename(tmp_path / "own")
+    command = [own / "bin" / "python", "scripts/doctor.py", "--json"]
+
+    def found() -> dict[str, Any]:
+        done = subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
+        return {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+
+    assert "no usable .venv" in found()["python"]["message"]  # the project is not in it
+    (site,) = own.glob("lib/python*/site-packages")
+    (site / "pkg-0.dist-info").mkdir()
+    (site / "pkg-0.dist-info" / "METADATA").write_text("Name: pkg\nVersion: 0\n", "utf-8")
+    assert f"of {own / 'bin' / 'python'}, as there is no" in found()["python"]["message"]
+    assert found()["pytorch"]["message"].startswith("PyTorch 2.13.0+cu130")
+
+
 def test_doctor_survives_a_broken_estimator(gpu_project: tuple[Path, dict[str, str]]) -> None:
     project, env = gpu_project
     executable(project / "scripts" / "estimate.py", "raise SystemExit('no such model')\n")

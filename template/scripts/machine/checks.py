@@ -41,9 +41,12 @@ def findings(facts: Facts) -> list[Finding]:
 
 
 def python(facts: Facts) -> Iterator[Finding]:
-    """The Python in .venv."""
+    """The Python in .venv, or else the one that runs this and has the project."""
     if facts.installed:
-        yield Finding("python", "ok", f"Python {facts.installed.version} in .venv")
+        program = facts.installed.program
+        own = program.is_absolute() and (facts.root / ".venv").absolute() not in program.parents
+        place = f"of {program}, as there is no usable .venv" if own else "in .venv"
+        yield Finding("python", "ok", f"Python {facts.installed.version} {place}")
         return
     here = platform.python_version()
     status = "fits" if accepts(facts.requires_python, here) else "does not fit"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from .commands import run
@@ -68,6 +71,18 @@ def inspect(project: Project) -> Installed | None:
         if len(answer) == 2 and accepts(project.python, answer[0]):
             return Installed(program, answer[0], Path(answer[1]))
     return None
+
+
+def running(project: Project, name: str) -> Installed | None:
+    """The Python that runs this, where the project `name` is installed in it: one's own env."""
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+    version = platform.python_version()
+    if not accepts(project.python, version):
+        return None
+    return Installed(Path(sys.executable), version, Path(sysconfig.get_path("purelib")))
 
 
 OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import nvidia
-from .environments import Installed, Project, inspect
+from .environments import Installed, Project, inspect, running
 
 GIB = 2**30
 
@@ -69,17 +70,17 @@ class Facts:
 
 def collect(root: Path) -> Facts:
     """Ask the machine, the environment and the estimator."""
-    try:
+    requires, processes, name = Facts.requires_python, Facts.processes, root.name
+    with suppress(OSError, ValueError, KeyError):
         pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-        requires = pyproject["project"]["requires-python"]
+        requires, name = pyproject["project"]["requires-python"], pyproject["project"]["name"]
         made_for = pyproject["tool"]["ml-template"]
         processes = made_for["gpu_count"] if made_for["parallelism"] != "single" else 1
-    except (OSError, ValueError, KeyError):
-        requires, processes = Facts.requires_python, Facts.processes
     pins = root / "requirements.txt"
     text = pins.read_text(encoding="utf-8") if pins.is_file() else ""
     uses_torch = re.search(r"(?m)^torch==", text) is not None
-    installed = inspect(Project(root, requires))
+    project = Project(root, requires)
+    installed = inspect(project) or running(project, name)
     driver = nvidia.detect()
     return Facts(
         root=root,
