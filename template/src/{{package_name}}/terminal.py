@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from rich.console import Console
@@ -56,6 +57,26 @@ def bars(
         bar = Text(_bar(console, counts[0], most), style="green")
         table.add_row(plain(label), *(f"{count:,}" for count in counts), share, bar)
     console.print(table)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, one line a row, however wide the terminal is; the first row heads them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return visible("\n".join(lines))
+
+
+def with_age(moment: str, now: datetime | None = None) -> str:
+    """A moment in ISO's form as `2026-01-31 12:00 UTC, 3 days ago`; what is none is kept."""
+    try:
+        then = datetime.fromisoformat(moment).astimezone(UTC)
+    except ValueError:
+        return moment
+    seconds = max(0.0, ((now or datetime.now(UTC)) - then).total_seconds())
+    units = (("day", 86400), ("hour", 3600), ("minute", 60))
+    unit, length = next(((u, n) for u, n in units if seconds >= n), ("second", 1))
+    count = int(seconds // length)
+    return f"{then:%Y-%m-%d %H:%M} UTC, {count} {unit}{'' if count == 1 else 's'} ago"
 
 
 def histogram(console: Console, name: str, values: np.ndarray) -> None:
