@@ -260,6 +260,12 @@ def test_metrics_count_answers_errors_and_batches(start: Start) -> None:
     assert service.metric("inference_queue_depth") == 0
 
 
+def test_metrics_are_no_longer_than_needed(service: Service) -> None:
+    service.predict("one")
+    text = service.request("GET", "/metrics", None, {}).body.decode()
+    assert "inference_requests_total{" in text and "_created" not in text
+
+
 def test_answer_names_the_version_in_a_header(service: Service) -> None:
     assert service.predict("one").headers["x-model-version"] == IDENTITY["version"]
 
