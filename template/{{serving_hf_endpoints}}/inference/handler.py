@@ -31,12 +31,15 @@ LIMITS = InputLimits()
 class EndpointHandler:
     """One loaded model. What it raises, the container sends to the client as `{"error": text}`."""
 
+    NAME = ""
+    """The model's name in answers; without one its folder tells."""
+
     def __init__(self, path: str = "") -> None:
         self._predictor = load_predictor(Path(path))
         self._predictor.predict(EXAMPLE_INPUTS[:1], **WARM_UP_OPTIONS)
         predictor = self._predictor
         self._model = ModelInfo(
-            name=predictor.name, version=predictor.version, digest=predictor.digest
+            name=self.NAME or predictor.name, version=predictor.version, digest=predictor.digest
         )
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,19 @@ from pathlib import Path
 
 from .checkpoints import MANIFEST, check_replaceable, foreign_files, write_whole
 from .errors import ConfigError
+from .identity import model_name
 
 SERVICE = "inference"
 REQUIREMENTS = Path(SERVICE, "requirements.txt")
 HANDLER = f'''"""Found by the container of Hugging Face Inference Endpoints."""
 
-from {SERVICE}.handler import EndpointHandler
+from {SERVICE} import handler
 
-__all__ = ["EndpointHandler"]
+
+class EndpointHandler(handler.EndpointHandler):
+    """Names the model as its run does, whatever folder the container has it in."""
+
+    NAME = %s
 '''
 
 
@@ -51,7 +56,7 @@ def write_endpoint(model: Path, output: Path, root: Path) -> None:
             shutil.copy2(source, path / SERVICE)
         shutil.copy2(root / SERVICE / "__init__.py", path / SERVICE)
         shutil.copy2(root / REQUIREMENTS, path)
-        (path / "handler.py").write_text(HANDLER, encoding="utf-8")
+        (path / "handler.py").write_text(HANDLER % ascii(model_name(model)), encoding="utf-8")
 
     write_whole(output, write)
 
