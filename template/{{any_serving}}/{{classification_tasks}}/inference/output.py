@@ -14,7 +14,7 @@ class Options(BaseModel):
 
 
 class Output(BaseModel):
-    """The likeliest label, its probability, and those of all labels."""
+    """The likeliest label, its probability, and those of all labels, to six decimals."""
 
     label: str
     score: float

@@ -18,6 +18,7 @@ from .processor import PROCESSOR_CLASS
 __all__ = ["PROBES", "PROBE_OPTIONS", "Input", "Output", "Predictor"]
 
 BATCH_SIZE = 32
+SCORE_DIGITS = 6  # a float32 holds no more; written as a float64 it would end in noise
 PROBE_OPTIONS: dict[str, Any] = {}
 
 
@@ -94,15 +95,16 @@ class Predictor:
         return probabilities
 
     def outputs(self, scores: np.ndarray) -> list[Output]:
-        """What the rows of `scores` say."""
+        """What the rows of `scores` say, to SCORE_DIGITS."""
         labels = self.labels
+        rounded = scores.astype(np.float64).round(SCORE_DIGITS).tolist()
         return [
             {
                 "label": labels[best],
                 "score": row[best],
                 "scores": dict(zip(labels, row, strict=True)),
             }
-            for best, row in zip(scores.argmax(axis=1).tolist(), scores.tolist(), strict=True)
+            for best, row in zip(scores.argmax(axis=1).tolist(), rounded, strict=True)
         ]
 
     def logits(self, inputs: Sequence[Input]) -> torch.Tensor:
