@@ -41,7 +41,7 @@ SCRATCH = "scratch"
 PIPELINES = {"llm": "text-generation", "multimodal": "image-text-to-text"}
 SETTINGS = (
     *("learning_rate", "schedule", "global_batch_size", "max_seq_len", "weight_decay", "seed"),
-    "epochs",
+    *("epochs", "max_steps"),
 )
 FACTS = {
     "steps": "steps",
@@ -227,6 +227,8 @@ def _evaluation(
 
 def _training(config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     options = config.get("train", {})
-    rows = [f"| `train.{key}` | {options[key]} |" for key in SETTINGS if options.get(key)]
+    idle = "epochs" if options.get("max_steps") else None  # max_steps ended the training
+    keys = [key for key in SETTINGS if options.get(key) and key != idle]
+    rows = [f"| `train.{key}` | {options[key]} |" for key in keys]
     rows += [f"| {title} | {record[key]} |" for key, title in FACTS.items() if key in record]
     return "\n".join(["| | |", "|---|---|", *rows])
