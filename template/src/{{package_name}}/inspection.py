@@ -23,7 +23,7 @@ from .config import Config, DataConfig
 from .data import Example, example_key, load, read_examples, to_record
 from .errors import ConfigError, DataError
 from .processor import get_processor
-from .rows import LISTED_ROWS, BadRows, places
+from .rows import LISTED_ROWS, BadRows, data_files, local_path, places
 from .seen import show
 from .splitting import content_key
 from .terminal import bars, facts, heading, plain
@@ -138,7 +138,10 @@ def _show_rows(console: Console, tally: Tally) -> None:
     """How many rows there are, which cannot be used, and which repeat others."""
     bad = tally.bad
     heading(console, tally.location)
-    facts(console, {"rows": f"{len(tally.rows) + bad.count:,}"})
+    numbered = ""
+    if any(isinstance(row, int) for row in tally.rows[:1]):  # media are known by their files
+        numbered = f", numbered {_numbering(tally.location)}"
+    facts(console, {"rows": f"{len(tally.rows) + bad.count:,}{numbered}"})
     if tally.broken:
         console.print("reading ended early: see the last line", style="bold red")
     if bad.count:
@@ -153,6 +156,16 @@ def _show_rows(console: Console, tally: Tally) -> None:
         if bad.count > LISTED_ROWS:
             console.print(f"  and {bad.count - LISTED_ROWS:,} more")
     _show_repeats(console, tally)
+
+
+def _numbering(location: str) -> str:
+    """What the number of a row counts, which begins with 1."""
+    path = local_path(location)
+    suffixes = {file.suffix.lower() for file in data_files(path)} if path else {".parquet"}
+    if suffixes == {".parquet"}:
+        return "by row from 1"
+    header = ", the header's" if suffixes & {".csv", ".tsv"} else ""
+    return f"by line of the file from 1{header}"
 
 
 def _show_repeats(console: Console, tally: Tally) -> None:
