@@ -9,10 +9,13 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from . import hub
+from .checkpoints import MANIFEST
 from .errors import ConfigError
 
 # no *.bin or *.pt, which can run code when they are loaded, and no *.py
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+# it would also list files that are not fetched, and the hub has hashes of its own
+OTHER_FILES = (MANIFEST,)
 
 
 def download(hub_id: str) -> Path:
@@ -30,6 +33,7 @@ def download(hub_id: str) -> Path:
                 name,
                 revision=revision or None,
                 allow_patterns=list(FILES),
+                ignore_patterns=list(OTHER_FILES),
                 local_files_only=not reachable,
             )
         )
