@@ -44,10 +44,26 @@ def refusal(template: Path, context: Mapping[str, Any]) -> str:
     )
 
 
+def doubled(template: Path, folder: str, context: Mapping[str, Any]) -> str:
+    """Return which files of an organisation's folder are ours too, or an empty text."""
+    own = sorted(written(template / folder, context))
+    every = list(written(template, context))
+    both = [path for path in own if every.count(path) > 1]
+    if not both:
+        return ""
+    listed = ", ".join(both[:NAMED]) + (f" and {len(both) - NAMED} more" if both[NAMED:] else "")
+    return (
+        f"template/{folder} holds {listed}, which the template writes too. "
+        "Nothing was written. Give the organisation's file another name."
+    )
+
+
 def written(folder: Path, context: Mapping[str, Any]) -> Iterator[str]:
     """Yield the paths of the files that a template folder makes for these variables."""
     for entry in folder.iterdir():
         name = _VARIABLE.sub(lambda match: str(context.get(match[1], "")), entry.name)
+        if (folder / f"{entry.name}{_SUFFIX}").exists():
+            continue  # of two that make the same file Copier takes the one that it renders
         name = name.removesuffix(_SUFFIX)
         if not name or "{{" in name or name == "__pycache__":
             continue

@@ -6,13 +6,20 @@ Variables
                           `.rejected`; see advice.Advice
     label                 the short text of each chosen choice: `label.task`
     gpu_choices           [[label, name], …] of the GPU table
+    license_choices       the same of the licences
     git_author            name and email of git's configuration
     words                 words about the task, see tasks.py
     found                 what the destination holds, see findings.Found (empty but in questions)
     python_versions       the Pythons a generated project supports, oldest first
     requirements          ranges and exact lines, see pins.Requirements (while files are rendered)
+    house                 what an organisation decided, see organisation.Organisation
+    organisation          `.`: the folder of an organisation's files
+    organisation_indexes  `.` where it has package indexes
 Functions and filters
     asks(question, detail)  whether a question is put; refuses a wrong answer from the command line
+    usual(question, ours)   the organisation's default, or ours
+    fixed(question)         why an answer is not the one that the organisation fixed, or nothing
+    table(name)             a table of the estimate, with the organisation's rows
     as_… and …_problem      names.py
     …_string, …_text        escaping.py
 
@@ -63,8 +70,10 @@ if TYPE_CHECKING:
         advice,
         escaping,
         findings,
+        house,
         machine,
         names,
+        organisation,
         overlays,
         pins,
         questions,
@@ -74,13 +83,13 @@ if TYPE_CHECKING:
     _PACKAGE = "extensions"
 else:
     _PACKAGE = load(Path(__file__).with_name("__init__.py"), package=True).__name__
-    advice, escaping, findings, machine, names, overlays, pins, questions, tasks = (
-        importlib.import_module(f"{_PACKAGE}.{sibling}")
-        for sibling in (
-            *("advice", "escaping", "findings", "machine", "names", "overlays", "pins"),
-            *("questions", "tasks"),
-        )
+    _SIBLINGS = (
+        *("advice", "escaping", "findings", "house", "machine", "names", "organisation"),
+        *("overlays", "pins", "questions", "tasks"),
     )
+    _loaded = [importlib.import_module(f"{_PACKAGE}.{sibling}") for sibling in _SIBLINGS]
+    advice, escaping, findings, house, machine, names, organisation = _loaded[:7]
+    overlays, pins, questions, tasks = _loaded[7:]
 
 
 def is_occupied(context: Mapping[str, Any]) -> bool:
@@ -117,6 +126,8 @@ class Template:
         self._environment = environment
         self._root = root
         self._questions = questions.read(root / "copier.yml")
+        self._house = house.House(root, self._questions, environment, self._problem)
+        self._questions = self._house.questions
         self._seen: list[Any] = []
         self._variables: dict[str, Any] = {}
         self._found: findings.Found | None = None
@@ -135,6 +146,8 @@ class Template:
             self._refuse_conflicts(context)
             self._may_write = True
         context["asks"] = partial(self.asks, context)
+        context["usual"] = partial(self._house.usual, context)
+        context["fixed"] = partial(self._house.fixed, context)
 
     def _compute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         answers = {key: context[key] for key in self._questions if key in context}
@@ -143,6 +156,7 @@ class Template:
         # the questions must have become an answer.
         asking = context.get("_copier_phase") == "prompt"
         found = self._discover(context) if asking else findings.Found()
+        indexes = self._house.settings.indexes
         variables.update(
             advice=advice.Advice(
                 answers,
@@ -158,6 +172,11 @@ class Template:
             },
             found=found,
             gpu_choices=self._gpu_choices,
+            license_choices=list((self._questions["license"].choices or {}).items()),
+            house=self._house.settings,
+            organisation=overlays.CHOSEN,
+            organisation_indexes=overlays.CHOSEN if indexes else overlays.NOT_CHOSEN,
+            table=lambda name: self._house.table(ESTIMATE.with_name("tables") / f"{name}.csv"),
             git_author=machine.GitAuthor(),
             words=tasks.TASKS.get(str(answers.get("task"))),
             python_versions=PYTHON_VERSIONS,
@@ -183,6 +202,11 @@ class Template:
         if is_occupied(context):
             conflicts: Any = importlib.import_module(f"{_PACKAGE}.conflicts")
             refusal = conflicts.refusal(self._root / "template", context)
+            if refusal:
+                raise UserMessageError(refusal)
+        if (self._root / "template" / organisation.FOLDER).is_dir():
+            conflicts = importlib.import_module(f"{_PACKAGE}.conflicts")
+            refusal = conflicts.doubled(self._root / "template", organisation.FOLDER, context)
             if refusal:
                 raise UserMessageError(refusal)
 
@@ -215,11 +239,22 @@ class Template:
             self._refuse_wrong(question, given[key], context)
         elif key == next(iter(self._questions)):
             self._mention_unknown(given)
+        if self._house.answers(context, key):
+            return False
         return questions.worth_asking(question) and detail in ("quick", context.get("detail"))
 
     def _refuse_wrong(self, question: Any, given: Any, context: Mapping[str, Any]) -> None:
+        problem = self._problem(question, given, context)
+        if problem:
+            raise UserMessageError(f"{question.key}={given}: {problem}.")
+
+    def _problem(self, question: Any, given: Any, context: Mapping[str, Any]) -> str:
+        """Return what is wrong with an answer, or nothing."""
+
         def validate(value: Any) -> str:
-            for text in (question.choice_validators.get(value, ""), question.validator):
+            chosen = value if isinstance(value, list) else [value]
+            choices = [question.choice_validators.get(choice, "") for choice in chosen]
+            for text in (*choices, question.validator):
                 validator = self._environment.from_string(text)
                 found = validator.render({**context, question.key: value}).strip()
                 if found:
@@ -228,8 +263,7 @@ class Template:
 
         offered = self._offered.get(question.key, ())
         problem = questions.problem(question, given, offered, validate)
-        if problem:
-            raise UserMessageError(f"{question.key}={given}: {problem}.")
+        return problem or self._house.problem(question.key, given)
 
     def _mention_unknown(self, given: Mapping[str, Any]) -> None:
         import difflib  # here, because without --data nothing is given
@@ -242,12 +276,15 @@ class Template:
     @cached_property
     def estimate(self) -> ModuleType:
         """The generated package's estimate of this clone."""
-        return load(ESTIMATE, package=True)
+        estimate = load(ESTIMATE, package=True)
+        self._house.extend(estimate)
+        return estimate
 
     @cached_property
     def recommended(self) -> dict[str, list[str]]:
         """Models to start from, for each task."""
-        return advice.read_recommended(self._root / "extensions" / "recommended_models.csv")
+        ours = advice.read_recommended(self._root / "extensions" / "recommended_models.csv")
+        return self._house.recommended(ours, self.estimate)
 
     @cached_property
     def taken_names(self) -> frozenset[str]:

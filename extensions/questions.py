@@ -30,14 +30,13 @@ def read(copier_yml: Path) -> dict[str, Question]:
     """Return the questions by key, in the order of the file."""
     config = yaml.load(copier_yml.read_bytes(), Loader=_Loader)
     return {
-        key: _question(key, spec)
+        key: _question(key, spec, config.get(f"_{key}_choices", spec.get("choices")))
         for key, spec in config.items()
         if not key.startswith("_") and isinstance(spec, dict)
     }
 
 
-def _question(key: str, spec: Mapping[str, Any]) -> Question:
-    choices = spec.get("choices")
+def _question(key: str, spec: Mapping[str, Any], choices: Any) -> Question:
     if isinstance(choices, list):
         choices = {str(value): value for value in choices}
     values: dict[str, Any] | None = None
@@ -81,16 +80,16 @@ def problem(
     `offered` are the values to choose from (empty: free text); `validate` runs the validator.
     """
     if question.multiselect:
-        return _list_problem(question, given, offered)
+        return _list_problem(given, offered) or validate(typed(question, given))
     value, wrong_type = _cast(question.type, given)
     if wrong_type:
         return wrong_type
     if offered and value not in offered:
-        return f"{value!r} is not offered; {_nearest(value, offered)}"
+        return f"{value!r} is not offered; {nearest(value, offered)}"
     return validate(value)
 
 
-def _list_problem(question: Question, given: Any, offered: Sequence[Any]) -> str:
+def _list_problem(given: Any, offered: Sequence[Any]) -> str:
     if isinstance(given, str):
         try:
             given = yaml.load(given, Loader=_Loader)
@@ -100,7 +99,7 @@ def _list_problem(question: Question, given: Any, offered: Sequence[Any]) -> str
         return f"write a list, such as [{', '.join(map(str, offered))}] or []"
     for value in given:
         if value not in offered:
-            advice = _nearest(value, offered) if offered else "choose []"
+            advice = nearest(value, offered) if offered else "choose []"
             return f"{value!r} is not offered; {advice}"
     return ""
 
@@ -123,7 +122,18 @@ def _cast(type_name: str, given: Any) -> tuple[Any, str]:
     return str(given), ""
 
 
-def _nearest(value: Any, offered: Sequence[Any]) -> str:
+def typed(question: Question, given: Any) -> Any:
+    """Return an answer without a problem in the question's own type, as Copier will store it."""
+    if question.multiselect:
+        chosen = yaml.load(given, Loader=_Loader) if isinstance(given, str) else given
+        return [value for value in (question.choices or {}).values() if value in chosen]
+    if question.type == "bool":
+        return bool(re.fullmatch(r"(?i)y|yes|t|true|on|1", str(given).strip()))
+    return _cast(question.type, given)[0]
+
+
+def nearest(value: Any, offered: Sequence[Any]) -> str:
+    """Return the end of a sentence about a wrong value: the one that was meant, or all."""
     names = [str(name) for name in offered]
     by_folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(str(value).casefold(), by_folded, n=1, cutoff=0.5)

@@ -43,6 +43,9 @@ class Installer:
         env = {key: value for key, value in os.environ.items() if key not in DISTURBING}
         files = pip_config.uv_file_settings(project.root, env)
         pip = pip_config.parse(pip_config.read(project.root))
+        own = project.root / "pip.conf"
+        if own.is_file() and "index-url" not in pip:  # the user's has passwords, this one none
+            env.setdefault("PIP_CONFIG_FILE", str(own))
         env |= pip_config.for_uv(pip, env, files)
         return cls(project, tool, torch, env, frozenset(files), say)
 
