@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_AN_ORGANISATION = ("organisation.yml", "template/{{organisation}}/")
 # Given unless a test says otherwise, so that it does not depend on the folder or the machine.
 ANSWERS = {
     "project_name": "Ticket router",
@@ -86,7 +87,12 @@ def reject_unknown(template: Path, answers: dict[str, Any]) -> None:
 def questions(template: Path = ROOT) -> dict[str, dict[str, Any]]:
     """Return the questions of copier.yml with their definitions."""
     config = yaml.safe_load((template / "copier.yml").read_text("utf-8"))
-    return {key: spec for key, spec in config.items() if not key.startswith("_")}
+    found = {key: spec for key, spec in config.items() if not key.startswith("_")}
+    for key, spec in found.items():
+        spec["choices"] = config.get(f"_{key}_choices", spec.get("choices"))
+        if spec["choices"] is None:
+            del spec["choices"]
+    return found
 
 
 def offered(key: str) -> list[Any]:
@@ -108,11 +114,14 @@ def snapshot() -> Path:
 
 
 def copy_working_tree(folder: Path) -> None:
-    """Copy all files that git tracks or would track."""
+    """Copy all files that git tracks or would track, but for what an organisation added to them.
+
+    So in a fork too these tests show what the template does by itself.
+    """
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
         source, target = ROOT / name, folder / name
-        if source.is_file():
+        if source.is_file() and not name.startswith(OF_AN_ORGANISATION):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
 

@@ -64,8 +64,8 @@ def expected_files(template: Path, answers: dict[str, Any]) -> list[str]:
     active = chosen(answers)
     found = []
     for path in template.rglob("*"):
-        if not path.is_file():
-            continue
+        if not path.is_file() or path.with_name(f"{path.name}.jinja").is_file():
+            continue  # of two that make the same file Copier takes the one that it renders
         parts = []
         for part in path.relative_to(template).parts:
             variable = re.fullmatch(r"{{(\w+)}}", part)
