@@ -30,7 +30,7 @@ class House:
     def __init__(
         self,
         root: Path,
-        ours: Mapping[str, Question],
+        ours: dict[str, Question],
         environment: Environment,
         problem: Problem,
     ) -> None:

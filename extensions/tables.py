@@ -77,7 +77,7 @@ def extend(estimate: Any, house: Organisation) -> None:
     for number, row in enumerate(house.rows.get("prices", ()), 1):
         where = f"{FILE}: prices, row {number}"
         try:
-            gpu, _ = estimate.tables._own_price(dict.fromkeys(needed, "") | row, where)
+            gpu, _ = estimate.tables._own_price({**dict.fromkeys(needed, ""), **row}, where)
         except estimate.EstimateError as error:
             raise SettingsError(str(error)) from None
         if gpu != row["gpu"]:
