@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 from copier.errors import UserMessageError
 from copier_template_extensions import ContextHook
-from jinja2 import Environment
+from jinja2 import Environment, UndefinedError
 
 ROOT = Path(__file__).resolve().parents[1]
 ESTIMATE = ROOT / "template" / "src" / "{{package_name}}" / "estimate" / "__init__.py"
@@ -126,7 +126,7 @@ class Template:
         self._environment = environment
         self._root = root
         self._questions = questions.read(root / "copier.yml")
-        self._house = house.House(root, self._questions, environment, self._problem)
+        self._house = house.House(root, self._questions, self._problem)
         self._questions = self._house.questions
         self._seen: list[Any] = []
         self._variables: dict[str, Any] = {}
@@ -248,15 +248,22 @@ class Template:
         if problem:
             raise UserMessageError(f"{question.key}={given}: {problem}.")
 
-    def _problem(self, question: Any, given: Any, context: Mapping[str, Any]) -> str:
-        """Return what is wrong with an answer, or nothing."""
+    def _problem(self, question: Any, given: Any, context: Mapping[str, Any] | None) -> str:
+        """Return what is wrong with an answer, or nothing; without a context: by itself."""
+        # Without `_copier_conf` the hook adds nothing, so that a look at other answers fails.
+        variables = {"fixed": lambda _: ""} if context is None else context
 
         def validate(value: Any) -> str:
             chosen = value if isinstance(value, list) else [value]
             choices = [question.choice_validators.get(choice, "") for choice in chosen]
             for text in (*choices, question.validator):
                 validator = self._environment.from_string(text)
-                found = validator.render({**context, question.key: value}).strip()
+                try:
+                    found = validator.render({**variables, question.key: value}).strip()
+                except UndefinedError:
+                    if context is not None:
+                        raise
+                    continue
                 if found:
                     return found
             return ""

@@ -12,31 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from copier.errors import UserMessageError
-from jinja2 import Environment, UndefinedError
 
 from . import questions
 from .organisation import FILE, Organisation, shown
 from .questions import Question
 
-Problem = Callable[[Question, Any, Mapping[str, Any]], str]
+Problem = Callable[[Question, Any, Mapping[str, Any] | None], str]
 
 
 class House:
     """The settings of one clone of the template.
 
-    `problem(question, value, context)` says what is wrong with an answer, or nothing.
+    `problem(question, value, context)` says what is wrong with an answer, or nothing; without a
+    context it says what is wrong with it whatever the other answers are.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        ours: dict[str, Question],
-        environment: Environment,
-        problem: Problem,
-    ) -> None:
+    def __init__(self, root: Path, ours: dict[str, Question], problem: Problem) -> None:
         self.settings = Organisation()
         self.questions = ours
-        self._environment = environment
         self._problem = problem
         self._said: set[str] = set()
         if (root / FILE).is_file():
@@ -73,7 +66,7 @@ class House:
         if not problem:
             return value
         where = f"{FILE}: defaults.{key}: {shown(value)}"
-        if question.choices is None and self._is_wrong_alone(question, value):
+        if self._problem(question, value, None):
             raise UserMessageError(f"{where}: {problem}.")
         self._say(context, f"{where} is not taken here: {problem}")
         return ours
@@ -109,15 +102,6 @@ class House:
             "tables", "recommended", ours, self.settings, estimate
         )
         return found
-
-    def _is_wrong_alone(self, question: Question, value: Any) -> bool:
-        """Whether a value is refused whatever the other answers are."""
-        # Without `_copier_conf` the hook adds nothing, so that a look at other answers fails.
-        bare = {question.key: value, "fixed": lambda _: ""}
-        try:
-            return bool(self._environment.from_string(question.validator).render(bare).strip())
-        except UndefinedError:
-            return False
 
     def _call(self, module: str, function: str, *arguments: Any) -> Any:
         """Call into a module that only an organisation needs."""

@@ -6,6 +6,9 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 import helpers
 
@@ -72,3 +75,9 @@ def run(folder: Path, text: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{text}\n{done.stderr}"
+
+
+def settings() -> dict[str, Any]:
+    """Return the settings of the example."""
+    found: dict[str, Any] = yaml.safe_load(files()[SETTINGS])
+    return found

@@ -24,25 +24,21 @@ SHOWN = (
 NAME = "name: Acme\n"
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = {"shown.txt.jinja": SHOWN}
-    return helpers.miniature(tmp_path_factory.mktemp("miniature") / "template", files)
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return helpers.miniature(tmp_path / "template", {"shown.txt.jinja": SHOWN})
 
 
 @pytest.fixture
-def copy(plain: Path, tmp_path: Path) -> Any:
+def copy(plain: Path, tmp_path: Path) -> Callable[..., list[str]]:
     """Return a function that makes a project with these settings, and returns what it shows."""
-    text = "{{license_Acme}}/LICENSE"
 
     def generate(organisation_yml: str, **answers: Any) -> list[str]:
-        path = plain / "template" / organisation.FOLDER / text
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("All of it is ours.\n", "utf-8")
         (plain / forks.SETTINGS).write_text(organisation_yml, "utf-8")
+        project = tmp_path / f"project-{len(list(tmp_path.iterdir()))}"
         given: dict[str, Any] = {"author_name": None, **answers}
-        made = helpers.copy_project(tmp_path / "project", template=plain, **given)
-        return (made / "shown.txt").read_text("utf-8").splitlines()
+        helpers.copy_project(project, template=plain, **given)
+        return (project / "shown.txt").read_text("utf-8").splitlines()
 
     return generate
 
@@ -92,10 +88,16 @@ def test_what_is_fixed_and_cannot_work_is_refused(copy: Callable[..., list[str]]
         copy(said, base_model="scratch")
 
 
-def test_a_licence_of_ones_own_is_a_choice(copy: Callable[..., list[str]]) -> None:
+def test_a_licence_of_ones_own_is_a_choice(
+    copy: Callable[..., list[str]], plain: Path, tmp_path: Path
+) -> None:
+    text = plain / "template" / organisation.FOLDER / "{{license_Acme}}" / "LICENSE"
+    text.parent.mkdir(parents=True)
+    text.write_text("All of it is ours.\n", "utf-8")
     said = NAME + "licences: {Acme: {label: ours}}"
     assert copy(said)[0] == "Apache-2.0"
     assert copy(said, license="Acme")[0] == "Acme"
+    assert [path.parent.name for path in tmp_path.glob("*/LICENSE")] == ["project-2"]
     with pytest.raises(UserMessageError, match="did you mean Acme"):
         copy(said, license="acme")
 
@@ -208,7 +210,7 @@ def test_what_only_the_copy_can_see_is_one_sentence_too(
     with pytest.raises(UserMessageError) as caught:
         copy(NAME + text, gpu=None, author_email=None)
     assert says in str(caught.value)
-    assert not (tmp_path / "project").exists()
+    assert list(tmp_path.glob("project*")) == []
 
 
 def test_a_file_that_the_template_writes_too_is_refused(
@@ -217,10 +219,7 @@ def test_a_file_that_the_template_writes_too_is_refused(
     own = plain / "template" / organisation.FOLDER / "{{ci_github}}" / "shown.txt"
     own.parent.mkdir(parents=True)
     own.write_text("ours\n", "utf-8")
-    try:
-        with pytest.raises(UserMessageError, match=r"holds shown\.txt, which the template writes"):
-            copy(NAME)
-        assert not (tmp_path / "project").exists()
-        assert copy(NAME, ci="none")
-    finally:
-        own.unlink()
+    with pytest.raises(UserMessageError, match=r"holds shown\.txt, which the template writes"):
+        copy(NAME)
+    assert list(tmp_path.glob("project*")) == []
+    assert copy(NAME, ci="none")
