@@ -57,7 +57,7 @@ def answers(project: Path) -> dict[str, Any]:
 def test_a_fork_merges_and_its_projects_follow(tmp_path: Path) -> None:
     upstream = helpers.template_repository(tmp_path / "ml-template")
     fork = forks.release_first(tmp_path, upstream)
-    chosen = {"author_name": None, "author_email": None, "gpu": "H100-half"}
+    chosen: dict[str, Any] = {"author_name": None, "author_email": None, "gpu": "H100-half"}
     project = helpers.copy_project(tmp_path / "project", template=fork, ref=FIRST, **chosen)
     helpers.commit_all(project, "made from the fork")
     assert (answers(project)["_commit"], answers(project)["license"]) == (FIRST, "Acme-Internal")
