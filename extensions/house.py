@@ -110,7 +110,8 @@ class House:
         try:
             return getattr(loaded, function)(*arguments)
         except settings.SettingsError as error:
-            raise UserMessageError(f"{error}.") from None
+            end = "" if str(error).endswith("?") else "."
+            raise UserMessageError(f"{error}{end}") from None
 
     def _say(self, context: Mapping[str, Any], line: str) -> None:
         """Print a line once; an update renders two more versions, in silence."""

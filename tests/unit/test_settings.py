@@ -62,10 +62,16 @@ def test_a_default_is_a_default(copy: Callable[..., list[str]]) -> None:
     assert copy(said, target="cloud", tracking=[])[1:3] == ["cloud", ""]
 
 
-def test_a_default_that_cannot_work_here_is_not_taken(
-    copy: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+def test_a_default_that_cannot_work_here_is_not_taken_and_a_line_says_so(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert copy(NAME + "defaults: {strategy: qlora}", task="llm", base_model="scratch")[4] == "full"
+    (plain / forks.SETTINGS).write_text(NAME + "defaults: {strategy: qlora}", "utf-8")
+    data = {**helpers.ANSWERS, "task": "llm", "base_model": "scratch"}
+    project = tmp_path / "project"
+    copier.run_copy(str(plain), project, data=data, defaults=True, unsafe=True)
+    assert (project / "shown.txt").read_text("utf-8").splitlines()[4] == "full"
+    said = [line for line in capsys.readouterr().err.splitlines() if "strategy" in line]
+    assert len(said) == 1 and "defaults.strategy: qlora is not taken here: random" in said[0]
 
 
 def test_what_is_fixed_has_one_answer(copy: Callable[..., list[str]]) -> None:
