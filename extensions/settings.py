@@ -49,6 +49,9 @@ def read(path: Path, questions: Mapping[str, Question]) -> Organisation:
     if not isinstance(name, str) or not name.strip() or "\n" in name.strip():
         raise _wrong("name", "is missing; write the organisation's name, on one line")
     licences = _section(given, "licences", _licences, path.parent)
+    for value in (questions["license"].choices or {}).values():
+        if value in licences:
+            raise _wrong(f"licences.{value}", "is the template's; give yours another name")
     known = with_licences(questions, licences)
     return Organisation(
         name=name.strip(),
@@ -143,7 +146,11 @@ def _licences(given: dict[str, Any], root: Path) -> dict[str, Licence]:
 def _rows(table: str, given: Any) -> list[dict[str, str]]:
     found = []
     for number, row in enumerate(_list(given, table, "rows"), 1):
-        _table(row, f"{table}, row {number}")
+        where = f"{table}, row {number}"
+        _table(row, where)
+        for column, value in row.items():
+            if isinstance(value, dict | list):
+                raise _wrong(f"{where}: {column}", "write a number or a text")
         found.append({str(column): _cell(value) for column, value in row.items()})
     return found
 

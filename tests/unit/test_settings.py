@@ -167,6 +167,7 @@ SECRET = "hunter2"  # pragma: allowlist secret
         (NAME + "recommended: {llm: []}", "recommended.llm: is empty"),
         (NAME + "recommended: {llm: [1]}", "recommended.llm: write hub ids"),
         (NAME + "prices: {a: 1}", "prices: is no list"),
+        (NAME + "prices: [{provider: [a]}]", "prices, row 1: provider: write a number or a text"),
         (NAME + INDEX % f"https://me:{SECRET}@packages.acme.example/simple", "is no plain address"),
         (NAME + INDEX % f"https://packages.acme.example/?token={SECRET}", "is no plain address"),
         (NAME + INDEX % "packages.acme.example", "is no plain address"),
@@ -183,6 +184,16 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, says: str) -> None
     said = str(caught.value)
     assert said.startswith(organisation.FILE) and says in said, said
     assert "\n" not in said and SECRET not in said
+
+
+def test_a_licence_of_ours_keeps_its_text(tmp_path: Path) -> None:
+    path = tmp_path / forks.SETTINGS
+    path.write_text(NAME + "licences: {MIT: {label: ours}}", "utf-8")
+    text = tmp_path / "template" / organisation.FOLDER / "{{license_MIT}}" / "LICENSE"
+    text.parent.mkdir(parents=True)
+    text.write_text("x", "utf-8")
+    with pytest.raises(settings.SettingsError, match=r"licences\.MIT: is the template's"):
+        settings.read(path, QUESTIONS)
 
 
 def test_two_defaults_and_two_equal_names_are_refused(tmp_path: Path) -> None:
