@@ -12,7 +12,7 @@ JOBS ?= 2
 TOOLS := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint lock bench
+.PHONY: help demo test lint ci lock bench
 help:  ## show these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
@@ -26,6 +26,8 @@ lint: $(TOOLS)  ## check formatting, lint and types of this repository
 	python -m ruff format --check .
 	python -m ruff check .
 	python -m mypy
+
+ci: lint  ## what the workflow does which projects have too
 
 lock: $(TOOLS)  ## resolve the tested versions again; ARGS=--upgrade for the newest
 	python locks/refresh.py $(ARGS)

@@ -90,7 +90,7 @@ def copier(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_both_integrations_call_the_readmes_command() -> None:
     script = (ROOT / ".ci/run").read_text("utf-8")
     assert script.rstrip().endswith("exec make test") and os.access(ROOT / ".ci/run", os.X_OK)
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/template.yml").read_text("utf-8"))
     assert [step.get("run") for step in workflow["jobs"]["test"]["steps"]][-1] == ".ci/run"
     assert workflow["permissions"] == {"contents": "read"}
 
