@@ -12,7 +12,7 @@ JOBS ?= 2
 TOOLS := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint ci lock bench
+.PHONY: help demo test matrix lint ci lock docs example bench
 help:  ## show these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
@@ -21,6 +21,10 @@ demo: $(TOOLS)  ## generate a project with default answers, install it, check it
 
 test: $(TOOLS)  ## test the template, fastest first; TESTS=tests/unit for some of them
 	@python -m pytest $(TESTS) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+matrix: $(TOOLS)  ## render and check every accepted combination; ML_TEMPLATE_MATRIX=1/8 for a part
+	@ML_TEMPLATE_MATRIX=$${ML_TEMPLATE_MATRIX:-1/1} python -m pytest tests/render \
+		--numprocesses $(JOBS) $(ARGS)
 
 lint: $(TOOLS)  ## check formatting, lint and types of this repository
 	python -m ruff format --check .
@@ -32,6 +36,12 @@ ci: lint  ## what the workflow does which projects have too
 lock: $(TOOLS)  ## resolve the tested versions again; ARGS=--upgrade for the newest
 	python locks/refresh.py $(ARGS)
 	python tools/lock_tools.py $(ARGS)
+
+docs: $(TOOLS)  ## build the documentation into dist/site/; ARGS=--serve to look at it
+	python tools/docs.py $(ARGS)
+
+example: $(TOOLS)  ## write docs/example.sha256 again: git diff then names the files that changed
+	@python tools/docs_example.py
 
 bench: $(TOOLS)  ## measure, beside what one would use instead; writes benchmarks/results/
 	python benchmarks/template.py $(ARGS)

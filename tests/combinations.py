@@ -1,11 +1,18 @@
-"""Answers that together hold every pair of offered choices, computed from copier.yml."""
+"""Answers that together hold every pair of offered choices, computed from copier.yml.
+
+python tests/combinations.py    prints how many pairs there are, are refused, and meet
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
+import zlib
 from functools import cache
-from itertools import combinations
-from typing import Any
+from itertools import chain, combinations, product
+from typing import Any, NamedTuple
 
 from covertable import make
 
@@ -15,7 +22,18 @@ import helpers
 COMPUTED = {"gpu": ["none", "T4", "H100"]}
 # `detail` decides what is asked, and nothing is asked here.
 LEFT_OUT = {"detail"}
-# Pairs of answers that the questions refuse; tests/unit/test_advice.py tests the refusals.
+# What adds code to a project. All of their combinations are the whole matrix, in which the other
+# questions take turns.
+MAIN = ("task", "strategy", "parallelism", "serving", "tracking")
+GENERATING = ("llm", "multimodal")
+
+
+def every_subset(values: list[Any]) -> list[tuple[Any, ...]]:
+    """Return all selections, from nothing to everything."""
+    return list(chain.from_iterable(combinations(values, n) for n in range(len(values) + 1)))
+
+
+# Pairs of answers that the questions refuse; tests/render/test_combinations.py asks them.
 REFUSED: set[frozenset[tuple[str, Any]]] = {
     frozenset({("gpu", "none"), ("parallelism", "ddp")}),
     frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
@@ -24,8 +42,9 @@ REFUSED: set[frozenset[tuple[str, Any]]] = {
     # text that is generated is not exported as ONNX
     *(
         frozenset({("task", task), ("serving", serving)})
-        for task in ("llm", "multimodal")
-        for serving in (("onnx",), ("fastapi", "hf_endpoints", "onnx"))
+        for task in GENERATING
+        for serving in every_subset(helpers.offered("serving"))
+        if "onnx" in serving
     ),
 }
 
@@ -58,6 +77,20 @@ def covering() -> list[dict[str, Any]]:
     return [complete({**single, **row}) for row in rows]
 
 
+def chosen_for_this_run() -> list[dict[str, Any]]:
+    """Return the small list, or the part of the whole matrix that ML_TEMPLATE_MATRIX names.
+
+    `2/8` is the second of eight parts.
+    """
+    wanted = os.environ.get("ML_TEMPLATE_MATRIX")
+    if not wanted:
+        return covering()
+    part, parts = map(int, wanted.split("/"))
+    if not 1 <= part <= parts:
+        raise ValueError(f"ML_TEMPLATE_MATRIX={wanted}: write a part and their number, such as 2/8")
+    return whole_matrix()[0][part - 1 :: parts]
+
+
 def _not_both(pair: frozenset[tuple[str, Any]]) -> dict[str, Any]:
     (first, one), (second, other) = pair
     conditions = [
@@ -83,9 +116,82 @@ def pairs(answers: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     return {(*first, *second) for first, second in combinations(chosen, 2)}
 
 
+class Coverage(NamedTuple):
+    """How far the small list of answers reaches, in pairs of choices."""
+
+    pairs: set[tuple[str, str, str, str]]
+    refused: set[tuple[str, str, str, str]]
+    met: set[tuple[str, str, str, str]]
+
+    @property
+    def missing(self) -> set[tuple[str, str, str, str]]:
+        """Accepted pairs in no project of the list."""
+        return self.pairs - self.refused - self.met
+
+    def __str__(self) -> str:
+        every = math.prod(map(len, factors().values()))
+        accepted, refused = whole_matrix()
+        return (
+            f"{len(factors())} questions with {sum(map(len, factors().values()))} choices make "
+            f"{len(self.pairs)} pairs: {len(self.met)} meet in {len(covering())} projects, "
+            f"{len(self.refused)} are refused, {len(self.missing)} are missing.\n"
+            f"All choices together: {every:,} combinations. The whole matrix, of what adds code "
+            f"({', '.join(MAIN)}): {len(accepted):,} accepted and {len(refused):,} refused."
+        )
+
+
+def coverage() -> Coverage:
+    """Count the pairs of choices, those that the questions refuse, and those that meet."""
+    several = combinations(factors().items(), 2)
+    every = {(a, x, b, y) for (a, xs), (b, ys) in several for x in xs for y in ys}
+    refused = {(a, x, b, y) for a, x, b, y in every if _refuses({a: x, b: y})}
+    return Coverage(every, refused, set().union(*map(pairs, covering())))
+
+
+def _refuses(chosen: dict[str, str]) -> bool:
+    """Whether these answers, as JSON, hold a pair that is refused."""
+    chosen_pairs = combinations(chosen.items(), 2)
+    return any({first, second} in _refused_as_json() for first, second in chosen_pairs)
+
+
+@cache
+def _refused_as_json() -> list[set[tuple[str, str]]]:
+    return [{(key, json.dumps(value)) for key, value in pair} for pair in REFUSED]
+
+
+@cache
+def whole_matrix() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the accepted and the refused combinations of `MAIN`, the other questions in turn."""
+    main = {
+        key: [json.dumps(value) for value in every_subset(helpers.offered(key))]
+        if helpers.questions()[key].get("multiselect")
+        else factors()[key]
+        for key in MAIN
+    }
+    others = {key: values for key, values in factors().items() if key not in MAIN}
+    accepted: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    for number, chosen in enumerate(product(*main.values())):
+        row = dict(zip(main, chosen, strict=True))
+        for key, values in others.items():  # in no step with the others, and the same each time
+            row[key] = values[zlib.crc32(f"{key} {number}".encode()) % len(values)]
+        if row["parallelism"] != '"single"':
+            row["gpu"] = '"H100"'
+        (refused if _refuses(row) else accepted).append(complete(row))
+    return accepted, refused
+
+
 def name(answers: dict[str, Any]) -> str:
     """Return a short name for a test report."""
     serving = "+".join(answers["serving"]) or "unserved"
     parts = ("task", "strategy", "parallelism", "environment", "ci", "license", "gpu")
     tracking = "+".join(answers["tracking"]) or "untracked"
     return "-".join([*(str(answers[part]) for part in parts), serving, tracking])
+
+
+if __name__ == "__main__":
+    found = coverage()
+    print(found)
+    for pair in sorted(found.missing):
+        print("missing: {} {} with {} {}".format(*pair))
+    sys.exit(1 if found.missing else 0)

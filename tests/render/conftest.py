@@ -1,4 +1,4 @@
-"""Projects of the covering set, each rendered once in a test process."""
+"""Projects of the covering set or the whole matrix, each rendered once in a test process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def rendered_projects() -> dict[str, Rendered]:
     return {}
 
 
-@pytest.fixture(params=combinations.covering(), ids=combinations.name)
+@pytest.fixture(params=combinations.chosen_for_this_run(), ids=combinations.name)
 def project(
     request: pytest.FixtureRequest,
     rendered_projects: dict[str, Rendered],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Rendered:
-    """One project of the covering set; tests only read it."""
+    """One project of the set; tests only read it."""
     given = request.param
     key = combinations.name(given)
     if key not in rendered_projects:

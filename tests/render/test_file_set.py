@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -10,30 +9,12 @@ from typing import Any
 
 import pytest
 
-import combinations
 import helpers
 from projects import Rendered
 
 pytestmark = pytest.mark.render
 
 NOT_OVERLAYS = {"package_name", "_copier_conf.answers_file"}
-
-
-def test_every_two_choices_meet_in_some_project() -> None:
-    factors = combinations.factors()
-    rows = combinations.covering()
-    refused = [{(key, json.dumps(value)) for key, value in p} for p in combinations.REFUSED]
-    met = set().union(*(combinations.pairs(row) for row in rows))
-    wanted = {
-        (a, x, b, y)
-        for i, a in enumerate(factors)
-        for b in list(factors)[i + 1 :]
-        for x in factors[a]
-        for y in factors[b]
-        if {(a, x), (b, y)} not in refused
-    }
-    assert met == wanted
-    assert len(rows) <= 30, "a covering set this large makes the suite slow"
 
 
 def test_a_project_holds_the_files_of_its_choices_and_no_other(
