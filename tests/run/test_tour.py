@@ -1,0 +1,55 @@
+"""docs/tour.md, followed word for word: from nothing to a model that answers over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import documents
+import helpers
+from projects import tool_environment
+
+pytestmark = pytest.mark.run
+
+PAGE = helpers.ROOT / "docs" / "tour.md"
+RELEASED = "gh:org/ml-template"
+
+
+def test_the_tour_leads_to_a_served_model(tmp_path: Path) -> None:
+    """All commands in one shell, as in one terminal; what stays is stopped at the end."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    copier = programs / "copier"
+    copier.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m copier "$@"\n', "utf-8")
+    copier.chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if "MAKE" not in key}
+    environment |= {**tool_environment(), "HF_HUB_OFFLINE": "1", "ML_TEMPLATE_STRICT": "1"}
+    environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+    lines = ["set -euo pipefail", "set -m"]  # each command in a group of its own
+    for block in documents.commands(PAGE):
+        text = block.text.replace(RELEASED, str(helpers.snapshot()))
+        if block.stays:
+            lines += [f"{text.rstrip()} >served.log 2>&1 &", "trap 'kill -TERM -$!; wait' EXIT"]
+        else:
+            lines.append(f"printf '%s\\n' '== block =='\n{text}")
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    project = tmp_path / "ticket-router"
+    for made in ("report.html", "evaluation.json", "final/model.safetensors", "export"):
+        assert (project / "models/run" / made).exists(), made
+    answer = next(line for line in done.stdout.splitlines() if '"outputs"' in line)
+    assert json.loads(answer[answer.index("{") :])["outputs"][0]["label"]
+    assert " passed" in done.stdout

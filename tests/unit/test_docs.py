@@ -1,0 +1,206 @@
+"""The documentation site: built without a broken link, complete, and readable without a network."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docs_advisor
+import docs_example
+import docs_questions
+import pytest
+
+import docs
+import documents
+import helpers
+from browser import chromium, visit
+from extensions.advice import Advice
+
+pytestmark = pytest.mark.unit
+
+# Which test does what a page says; pages without commands need none.
+FOLLOWED_BY = {
+    "health.md": "tests/unit/test_docs.py",
+    "organisations.md": "tests/unit/test_organisations.py",
+    "overlays.md": "tests/render/test_overlay_page.py",
+    "tour.md": "tests/run/test_tour.py",
+    "updating.md": "tests/update",
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site of a copy of this repository."""
+    copy = tmp_path_factory.mktemp("docs") / "ml-template"
+    helpers.copy_working_tree(copy)
+    done = build(copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return copy / "dist" / "site"
+
+
+def build(repository: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "tools/docs.py"]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+
+
+def test_every_page_and_decision_is_in_the_site(site: Path) -> None:
+    sources = [*docs.DOCS.glob("*.md"), *docs.DOCS.glob("decisions/*.md")]
+    expected = {path.relative_to(docs.DOCS).with_suffix(".html").as_posix() for path in sources}
+    built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    assert expected == built - {"404.html"}
+    start = (site / "index.html").read_text("utf-8")
+    assert [
+        page for page in expected if f'href="{page}"' not in start and page != "index.html"
+    ] == []
+
+
+def test_nothing_generated_is_left_to_make(site: Path) -> None:
+    marks = [
+        mark for path in docs.DOCS.rglob("*.md") for mark in docs.MARK.findall(path.read_text())
+    ]
+    assert sorted(marks) == sorted(docs.generators(Path()))
+    for path in site.rglob("*.html"):
+        assert "generated:" not in path.read_text("utf-8"), path.name
+
+
+def test_a_broken_link_stops_the_build(site: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ml-template"
+    shutil.copytree(site.parents[1], copy)
+    page = copy / "docs" / "health.md"
+    page.write_text(
+        page.read_text("utf-8") + "\n[nowhere](questions.md#no-such-question)\n", "utf-8"
+    )
+    done = build(copy)
+    assert done.returncode != 0
+    assert "anchor does not exist" in done.stdout + done.stderr
+
+
+def test_links_out_of_the_site_lead_to_files_that_are_there(site: Path) -> None:
+    pattern = re.compile(rf'href="{docs.REPOSITORY}/(?:blob|tree)/main/([^"#]+)')
+    found = {link for path in site.rglob("*.html") for link in pattern.findall(path.read_text())}
+    assert "copier.yml" in found and "extensions/rules/hardware.py" in found
+    assert [link for link in found if not (helpers.ROOT / link).exists()] == []
+
+
+def test_every_question_and_value_is_told() -> None:
+    page = docs_questions.pages()
+    assert re.findall(r"^### `(\w+)`$", page, re.MULTILINE) == list(helpers.questions())
+    for key in helpers.questions():
+        part = page.partition(f"### `{key}`\n")[2].partition("\n### ")[0]
+        for value in helpers.offered(key) if key != "gpu" else []:
+            assert f"| `{value}` |" in part, f"{key}: {value}"
+        assert "Default: " in part, key
+        assert "{{" not in part, key
+
+
+def test_every_computed_default_says_from_what() -> None:
+    computed = {
+        key
+        for key, spec in helpers.questions().items()
+        if isinstance(spec.get("default"), str) and "{{" in spec["default"]
+    }
+    assert computed == set(docs_questions.FOLLOWS_FROM)
+
+
+def test_the_tables_are_what_the_rules_say() -> None:
+    answers, told = docs_advisor.decided(task="llm", gpu="L4", gpu_count=1)
+    page = docs_advisor.by_task()
+    row = next(line for line in page.splitlines() if line.startswith("| L4 |"))
+    assert answers["base_model"] in row and answers["strategy"] in row
+    needed = re.search(r"about ([\d.]+) of", told.prediction)
+    assert needed and needed[1] in row
+    assert "?" not in docs_advisor.by_model()
+    assert len(docs_advisor.refusals().splitlines()) == 12
+
+
+def test_what_is_told_as_refused_must_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Advice, "serving_problem", lambda *_: "")
+    with pytest.raises(ValueError, match="ONNX for generated text"):
+        docs_advisor.refusals()
+
+
+# ── The published example ────────────────────────────────────────────────────────────────────────
+
+
+def test_the_published_example_is_what_the_template_makes() -> None:
+    with docs_example.rendered() as project:
+        made = docs_example.digests(project)
+    published = docs_example.DIGESTS.read_text("utf-8")
+    changed = {line.split("  ")[1] for line in set(made.splitlines()) ^ set(published.splitlines())}
+    assert sorted(changed) == [], "run `make example` and look at git diff"
+
+
+def test_the_packed_example_passes_its_own_digests(site: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(site / f"{docs_example.NAME}.zip") as packed:
+        packed.extractall(tmp_path)
+    check = ["sha256sum", "--check", "--quiet", str(site.parents[1] / "docs" / "example.sha256")]
+    subprocess.run(check, cwd=tmp_path / docs_example.NAME, check=True)
+
+
+# ── Commands ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_page_with_commands_has_a_test_that_runs_them() -> None:
+    for page in sorted(docs.DOCS.glob("*.md")):
+        if documents.commands(page):
+            test = helpers.ROOT / FOLLOWED_BY[page.name]
+            texts = [test] if test.is_file() else sorted(test.rglob("*.py"))
+            assert any(page.name in path.read_text("utf-8") for path in texts), page.name
+
+
+def test_the_commands_about_health_run() -> None:
+    for block in documents.commands(docs.DOCS / "health.md"):
+        command = block.text.replace("python ", f"{sys.executable} ", 1)
+        subprocess.run(["bash", "-euc", command], cwd=helpers.ROOT, check=True, capture_output=True)
+
+
+def test_what_is_not_run_says_why() -> None:
+    for page in docs.DOCS.glob("*.md"):
+        for block in documents.blocks(page):
+            if block.language == "sh" and not block.is_run:
+                assert len(block.note) > len(documents.NOT_RUN) + 8, f"{page.name}: {block.text}"
+
+
+# ── In a browser ─────────────────────────────────────────────────────────────────────────────────
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_pages_are_shown_without_asking_anybody_else(address: str) -> None:
+    with chromium() as browser:
+        for page in ("index", "advisor", "questions", "decisions/0001-overlays"):
+            with visit(browser, f"{address}/{page}.html") as seen:
+                seen.page.wait_for_load_state("networkidle")
+                assert seen.origins == {address}
+                assert seen.errors == []
+                assert seen.page.locator("h1").is_visible()
+
+
+def test_the_search_finds_a_question(address: str) -> None:
+    with chromium() as browser, visit(browser, f"{address}/index.html") as seen:
+        seen.page.keyboard.press("Control+k")
+        seen.page.keyboard.type("sensitive_data")
+        link = seen.page.locator("a[href*='questions.html']", has_text="Every question")
+        link.last.wait_for()
+        assert seen.origins == {address}
