@@ -243,7 +243,7 @@ def assemble(folder: Path, task: str) -> Path:
 
     package = folder / "stubbed"
     package.mkdir()
-    for module in ("__init__", "charts", "errors", "settings"):
+    for module in ("__init__", "charts", "credentials", "errors", "redaction", "settings"):
         shutil.copy(TEMPLATE / f"src/{{{{package_name}}}}/{module}.py", package)
     (package / "predictor.py").write_text(STUB, "utf-8")
 

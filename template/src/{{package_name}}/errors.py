@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import NoReturn
+
+from .redaction import redacted
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -37,10 +41,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     try:
         code = main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         code = error.exit_code
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
+            sys.excepthook = _print_redacted
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}; mend that and run again", file=sys.stderr)
@@ -48,4 +53,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-written was kept", file=sys.stderr)
         code = 130
+    except Exception:
+        sys.excepthook = _print_redacted
+        raise
     sys.exit(code)
+
+
+def _print_redacted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A traceback in which no secret stands: libraries quote addresses and headers."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr)

@@ -8,9 +8,8 @@ import socket
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-from .errors import ConfigError
+from .credentials import refuse_placeholder
 
-PLACEHOLDER = "your_key_here"
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -30,9 +29,10 @@ def is_reachable() -> bool:
 
 
 def refuse_placeholder_token() -> None:
-    """Raise ConfigError when HF_TOKEN is still the line of .env.example."""
-    if os.environ.get("HF_TOKEN", "").endswith(PLACEHOLDER):
-        raise ConfigError(
-            "HF_TOKEN holds the placeholder of .env.example; put a token there that can read "
-            "(huggingface.co > Settings > Access Tokens), or unset it: public models need none"
+    """Raise ConfigError when the token is still the line of .env.example, or another's."""
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):  # the older name is read too
+        refuse_placeholder(
+            variable,
+            "put a token there that can read (huggingface.co > Settings > Access Tokens), or "
+            "unset it: public models need none",
         )

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError
+from .redaction import redacted
 
 ENV_PREFIX = f"{(__package__ or 'project').upper()}__"
 
@@ -94,7 +95,18 @@ class Settings(BaseSettings):
     def checked(
         cls, values: dict[str, Any], sources: Sequence[tuple[str, dict[str, Any]]] = ()
     ) -> Self:
-        """Validate; pydantic's report becomes one line per problem with its origin."""
+        """Validate; pydantic's report becomes one line per problem with its origin.
+
+        A value that holds a secret is refused, as runs keep their configuration and show it.
+        """
+        for key, value in flat(values).items():
+            if redacted(str(value)) != str(value):
+                origin = _origin(key.split("."), sources)
+                raise ConfigError(
+                    f"{f'{origin}: ' if origin else ''}`{key}` holds a password or a key, and "
+                    "config.yaml is no place for one; set it in the environment (.env.example "
+                    "says how)"
+                )
         try:
             return cls(**values)
         except ValidationError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import pkgutil
 import queue
 import threading
@@ -23,10 +22,9 @@ from typing import Any, Protocol, Self
 
 from .config import Config
 from .errors import ConfigError
-from .hub import PLACEHOLDER
+from .redaction import redacted
 from .runs import Run, read_json, write_json
 from .settings import flat
-from .tracking_options import without_secrets
 
 QUEUE_SIZE = 1000  # logged lines that may wait for a slow tracker
 FILES = ("config.yaml", "run.json", "metrics.jsonl", "report.html", "final/README.md")
@@ -228,12 +226,6 @@ def available() -> list[str]:
     return sorted(m.name.removeprefix(_PREFIX) for m in modules if m.name.startswith(_PREFIX))
 
 
-def refuse_placeholder(variable: str, remedy: str) -> None:
-    """Raise ConfigError when a variable is still the line of .env.example."""
-    if os.environ.get(variable, "").endswith(PLACEHOLDER):
-        raise ConfigError(f"{variable} holds the placeholder of .env.example; {remedy}")
-
-
 def _module(name: str) -> Any:
     return importlib.import_module(f".{_PREFIX}{name}", __package__)
 
@@ -245,5 +237,5 @@ def _keep(folder: Path, name: str, run_id: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(without_secrets(str(error)).split())
+    text = " ".join(redacted(str(error)).split())
     return f"{type(error).__name__}: {text}"[:300]

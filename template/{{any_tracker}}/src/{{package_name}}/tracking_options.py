@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import PositiveFloat, field_validator
 
 from .settings import Section
@@ -31,19 +29,3 @@ class TrackingConfig(Section):
     @classmethod
     def _from_text(cls, value: object) -> object:
         return [name for name in value.split(",") if name] if isinstance(value, str) else value
-
-    @field_validator("servers")
-    @classmethod
-    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, address in value.items():
-            if address != without_secrets(address):
-                raise ValueError(
-                    f"tracking.servers: {name}: the address holds a password, and this file is no "
-                    "place for one; set it in the environment (.env.example says how)"
-                )
-        return value
-
-
-def without_secrets(text: str) -> str:
-    """Addresses without `user:password@`."""
-    return re.sub(r"//[^/\s]*@", "//", text)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .tracking import refuse_placeholder
+from .credentials import refuse_placeholder
 
 MODELS = Path("models")
 SQLITE = "sqlite:///"

@@ -16,11 +16,11 @@ from urllib.request import url2pathname
 from . import registry
 from .errors import ConfigError, UserError
 from .mlflow_client import connect, experiment
+from .redaction import redacted
 from .registry import Entry, Version
 from .registry_local import RUN_FILES
 from .runs import read_json
 from .settings import read_yaml
-from .tracking_options import without_secrets
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def _plain(method: Callable[..., T]) -> Callable[..., T]:
             return method(*arguments)
         # ImportError: a database's driver that is not installed; OSError: its file, or no space
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-            text = " ".join(without_secrets(str(error)).split())[:300]
+            text = " ".join(redacted(str(error)).split())[:300]
             raise UserError(f"MLflow's registry: {text}; look at MLFLOW_TRACKING_URI") from None
 
     return call

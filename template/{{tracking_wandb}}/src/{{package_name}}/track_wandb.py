@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from .credentials import refuse_placeholder
 from .errors import ConfigError
-from .tracking import TrackedRun, refuse_placeholder
+from .tracking import TrackedRun
 
 INIT_SECONDS = 10.0  # to reach W&B before the run is recorded offline
 MODES = ("online", "offline", "disabled")
