@@ -7,7 +7,7 @@ import re
 from urllib.parse import quote
 
 NAMES = re.compile(r"(TOKEN|KEYS?|PASSWORD|PASSWD|SECRET)$", re.IGNORECASE)
-IN_ADDRESS = re.compile(r"//[^/\s]*@")
+IN_ADDRESS = re.compile(r"((?<=\w\w):/{1,2}|//)[^/\s]*@")  # `:/` is what pathlib leaves of `://`
 MIN_CHARACTERS = 8  # a shorter one would be found in innocent words
 HIDDEN = "***"
 
@@ -17,7 +17,7 @@ def redacted(text: str) -> str:
 
     Those are the values of variables that are named as HF_TOKEN, API_KEYS or DB_PASSWORD are.
     """
-    text = IN_ADDRESS.sub("//", text)
+    text = IN_ADDRESS.sub(r"\1", text)
     for secret in _of_environment():
         text = text.replace(secret, HIDDEN)
     return text

@@ -16,7 +16,7 @@ from .canary import Canary, same_form
 from .errors import ServiceError, unavailable
 from .memory import settle
 from .metrics import Metrics
-from .project import UserError
+from .project import UserError, redacted
 from .schema import EXAMPLE_INPUTS
 
 logger = logging.getLogger(__name__)
@@ -284,7 +284,7 @@ def _loading() -> ServiceError:
 
 
 def _not_reloaded(reason: str) -> ServiceError:
-    message = f"The model was not changed: {' '.join(reason.split())}"
+    message = f"The model was not changed: {' '.join(redacted(reason).split())}"
     return ServiceError(422, "reload_failed", message if message[-1] == "." else f"{message}.")
 
 

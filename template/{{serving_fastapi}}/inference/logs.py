@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from .project import redacted
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -33,7 +35,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redacted(record.getMessage()),  # libraries tell addresses
         }
         if identity := request_id.get():
             line["request_id"] = identity

@@ -1,0 +1,170 @@
+"""What the installed packages are: known holes in them, their licences, a bill of materials.
+
+python scripts/supply_chain.py audit
+python scripts/supply_chain.py licences
+python scripts/supply_chain.py sbom --output sbom.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from machine import environments, pip_config
+from machine.environments import Installed, Project
+from machine.install_errors import SetupError
+
+ROOT = Path(__file__).resolve().parent.parent
+# run by uv in an environment of their own: they are no part of the project
+AUDIT = ("pip-audit==2.10.1", "pip-audit")
+LICENCES = ("pip-licenses==5.5.5", "pip-licenses")
+SBOM = ("cyclonedx-bom==7.5.0", "cyclonedx-py")
+
+LONG_NAMES = (
+    ("GNU Affero General Public License", "AGPL"),
+    (r"GNU (Lesser|Library or Lesser) General Public License", "LGPL"),
+    ("GNU General Public License", "GPL"),
+)
+
+
+def main() -> int:
+    """Return 0 where nothing was found, 1 where something was or could not be looked up."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("audit", help="known vulnerabilities; what follows is for pip-audit")
+    commands.add_parser("licences", help="a table, and whether pyproject.toml refuses any")
+    sbom = commands.add_parser("sbom", help="bill of materials, CycloneDX")
+    sbom.add_argument("--output", default="sbom.json", metavar="FILE", help="JSON or XML")
+    options, more = parser.parse_known_args()
+    if more and options.command != "audit":
+        parser.error(f"unknown option {more[0]}")
+    try:
+        if options.command == "audit":
+            audit(more)
+        elif options.command == "licences":
+            licences()
+        else:
+            write_sbom(options.output)
+    except SetupError as error:
+        print(f"error: {error}.\n  {error.remedy}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def audit(more: Sequence[str]) -> None:
+    """Ask PyPI, or with `-s osv` OSV, about every pin. Raises SetupError for any hole or doubt."""
+    # strict: a package that nobody knows, as behind a mirror, must not pass for a safe one
+    options = ("--no-deps", "--disable-pip", "--strict", "--progress-spinner", "off")
+    for name in ("requirements.txt", "inference/requirements.txt"):
+        if not (ROOT / name).is_file():
+            continue
+        done = _run(AUDIT, "--requirement", name, *options, *more)
+        if done.returncode == 0:
+            print(f"{name}: no known vulnerability")
+            continue
+        if done.stdout.strip():
+            print(done.stdout)
+            raise SetupError(
+                f"{name} pins packages with known vulnerabilities",
+                "take newer ones: `make lock ARGS=--upgrade`, then `make setup test`",
+            )
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SetupError(
+            f"{name} could not be audited ({last[:200]})",
+            "run it where pypi.org can be reached, or ask the other service: "
+            "make audit ARGS='--vulnerability-service osv'",
+        )
+
+
+def licences() -> None:
+    """Print the licence of every package. Raises SetupError for those that are refused."""
+    done = _run(LICENCES, "--python", _installed().program, "--format", "json", "--with-urls")
+    if done.returncode:
+        raise SetupError(f"pip-licenses failed ({done.stderr.strip()[-200:]})", "read its message")
+    packages: list[dict[str, str]] = json.loads(done.stdout)
+    print("| package | version | licence | home |\n|---|---|---|---|")
+    for each in packages:
+        row = (each["Name"], each["Version"], each["License"], each["URL"])
+        print(f"| {' | '.join(part.replace('|', '/') for part in row)} |")
+    policy = _policy()
+    accepted = {name.lower() for name in policy.get("accepted-packages", [])}
+    wrong = [
+        f"{each['Name']} ({each['License']})"
+        for each in packages
+        if each["Name"].lower() not in accepted and is_refused(each["License"], policy["refused"])
+    ]
+    if wrong:
+        raise SetupError(
+            f"pyproject.toml refuses the licence of {', '.join(wrong)}",
+            "take another package, or, once somebody has read that licence, name the package in "
+            "accepted-packages of [tool.ml-template.licences]",
+        )
+
+
+def is_refused(licence: str, refused: Sequence[str]) -> bool:
+    """Whether each choice (`A OR B`) that a licence leaves has a refused name in it."""
+    for long, short in LONG_NAMES:
+        licence = re.sub(long, short, licence)
+    names = [re.compile(rf"(?<![A-Za-z]){re.escape(name)}", re.IGNORECASE) for name in refused]
+    return all(
+        any(name.search(choice) for name in names) for choice in re.split(r"\bOR\b", licence)
+    )
+
+
+def write_sbom(output: str) -> None:
+    """Write what is installed in `.venv`, with versions, licences and addresses."""
+    kind = "XML" if output.endswith(".xml") else "JSON"
+    options = ("--pyproject", "pyproject.toml", "--output-reproducible", "--output-format", kind)
+    done = _run(SBOM, "environment", _installed().program, *options, "--output-file", output)
+    if done.returncode:
+        raise SetupError(f"cyclonedx-py failed ({done.stderr.strip()[-200:]})", "mend that")
+    print(f"{output}: CycloneDX, of the packages in .venv")
+
+
+def _policy() -> dict[str, Any]:
+    tables = _pyproject()["tool"].get("ml-template", {})
+    policy: dict[str, Any] = tables.get("licences", {})
+    return {"refused": [], **policy}
+
+
+def _pyproject() -> dict[str, Any]:
+    import tomllib  # 3.11; `machine` has checked the version
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _project() -> Project:
+    return Project(ROOT, _pyproject()["project"]["requires-python"])
+
+
+def _installed() -> Installed:
+    installed = environments.inspect(_project())
+    if installed is None:
+        raise SetupError("there is no .venv", "run `make setup` first")
+    return installed
+
+
+def _run(tool: tuple[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a tool at its pinned version, fetched from where the project's packages come from."""
+    uv = environments.find_uv(_project(), lambda line: print(line, file=sys.stderr))
+    pip = pip_config.parse(pip_config.read(ROOT))
+    own = pip_config.for_uv(pip, os.environ, pip_config.uv_file_settings(ROOT, os.environ))
+    package, program = tool
+    command = [uv, "tool", "run", "--quiet", "--from", package, program, *arguments]
+    environment = {**os.environ, **own, "PYTHONPATH": ""}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
