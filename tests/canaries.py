@@ -8,6 +8,7 @@ prints a list of [name, file, form] as JSON. It runs in the project's own Python
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -82,10 +83,8 @@ def unpacked(content: bytes, view: str, depth: int) -> Iterator[tuple[str, bytes
     elif content.startswith(b"\xfd7zXZ"):
         yield from unpacked(lzma.decompress(content), f"{view}/xz", depth + 1)
     elif content[:2] in (b"\x78\x01", b"\x78\x9c", b"\x78\xda"):
-        try:
+        with contextlib.suppress(zlib.error):  # two letters that happen to be the same
             yield from unpacked(zlib.decompress(content), f"{view}/zlib", depth + 1)
-        except zlib.error:
-            pass  # two letters that happen to be the same
     elif content.startswith(b"PK\x03\x04"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():

@@ -68,6 +68,11 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         reason = textwrap.shorten(str(error), 200, placeholder=" …")
         if reason.startswith("Unrecognized configuration class"):  # and a list of all there are
             reason = f"{auto_class.__name__} does not load models of its kind"
+        if "trust_remote_code" in str(error):  # which is what the library advises
+            raise ConfigError(
+                f"{name_or_path} needs code of its own to be loaded, and this project never runs "
+                "code that comes with a model; name one of a kind that Transformers has"
+            ) from None
         if local:
             raise ConfigError(f"{name_or_path} cannot be loaded as a model: {reason}") from None
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from .errors import ConfigError
+from .errors import ConfigError, UserError
 from .settings import Section
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .config import ModelConfig
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 # PEFT still asks Transformers by an old name; nothing a user could change
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
@@ -137,6 +138,8 @@ def attach(base: PreTrainedModel, path: Path) -> Any:
     """Put the adapters in the folder `path` on top of their base model."""
     from peft import PeftModel
 
+    if not (path / ADAPTER_WEIGHTS).is_file():  # the library would take a pickle, or ask the hub
+        raise UserError(f"{path} lacks {ADAPTER_WEIGHTS}; copy the folder again, or train anew")
     return PeftModel.from_pretrained(base, str(path))
 
 
