@@ -114,7 +114,9 @@ def document_keys(app: FastAPI, access: Access) -> None:
         document = build()  # FastAPI keeps it
         for path, operations in document["paths"].items():
             kind = access.kind(path)
-            for operation in operations.values() if kind else ():
+            if kind is None:
+                continue
+            for operation in operations.values():
                 operation["security"] = [{f"{kind}{way}": []} for way in WAYS]
                 schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
                 for way, scheme in WAYS.items():

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from .checkpoints import check_replaceable, write_whole
+from .checkpoints import CARD, check_replaceable, write_whole
 from .errors import ConfigError, UserError
 from .finetuning import merged
 from .model import AUTO_CLASS
-from .model_card import CARD, write_card
+from .model_card import write_card
 from .predictor import PROBES, Predictor
 from .pretrained import load, load_trained, save_trained
 from .processor import PROCESSOR_CLASS

@@ -17,14 +17,14 @@ from torch import nn
 
 from . import calibration
 from .blocks import compile_blocks
-from .checkpoints import write_whole
+from .checkpoints import CARD, write_whole
 from .config import Config
 from .data import TASK, Dataset, load, sources
 from .errors import EXIT_STOPPED, ConfigError, UserError
 from .finetuning import STRATEGY, num_parameters, wrap
 from .loop import Loop
 from .model import build_model, check, new_modules
-from .model_card import CARD, write_card
+from .model_card import write_card
 from .optimization import Precision, make_optimizer, pick_precision
 from .parallel import PARALLELISM, World, place, start, whole_model
 from .prediction import Prediction, refuse_if_too_large

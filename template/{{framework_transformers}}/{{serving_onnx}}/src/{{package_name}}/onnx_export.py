@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import torch
 
-from .checkpoints import check_replaceable, write_whole
+from .checkpoints import CARD, check_replaceable, write_whole
 from .config import Config
 from .data import load_eval
 from .errors import ConfigError, UserError
@@ -20,7 +20,7 @@ from .export import TOLERANCE
 from .finetuning import merged
 from .inputs import PROBES, encode, read_input
 from .model import AUTO_CLASS
-from .model_card import CARD, write_card
+from .model_card import write_card
 from .onnx_graph import (
     LARGE_BYTES,
     OPSET,
