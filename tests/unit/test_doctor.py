@@ -308,7 +308,7 @@ def test_doctor_looks_at_an_environment_of_ones_own(
 ) -> None:
     project, env = gpu_project
     own = (project / ".venv").rename(tmp_path / "own")
-    command = [own / "bin" / "python", "scripts/doctor.py", "--json"]
+    command = [str(own / "bin" / "python"), "scripts/doctor.py", "--json"]
 
     def found() -> dict[str, Any]:
         done = subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
