@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .rows import Row, content_sha256, local_path, read_rows
 
 IN_MEMORY_BYTES = 64 * 2**20  # embedded media beyond this lies on disk, in TMPDIR
@@ -181,3 +181,11 @@ def _bytes(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file that a command names. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None

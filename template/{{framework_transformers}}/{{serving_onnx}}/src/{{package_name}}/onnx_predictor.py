@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoConfig
 
+from . import loading
 from .checkpoints import check_model
 from .errors import ConfigError, UserError
 from .identity import identity
@@ -75,9 +76,7 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
     """
     if is_onnx(path):
         return OnnxPredictor.load(path, device, threads)
-    if threads:
-        torch.set_num_threads(threads)
-    return Predictor.load(path, device)
+    return loading.load_predictor(path, device, threads)
 
 
 def served(folder: Path) -> str:

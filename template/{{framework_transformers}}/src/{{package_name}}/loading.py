@@ -1,0 +1,19 @@
+"""A trained model, ready to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .predictor import Predictor
+
+
+def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predictor:
+    """Load what training or export wrote; 0 threads leave their number to PyTorch.
+
+    Raises UserError where it is not such a folder.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    return Predictor.load(path, device)
