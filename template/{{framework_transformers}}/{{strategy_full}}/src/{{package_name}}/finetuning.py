@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .config import ModelConfig
 
 STRATEGY = "full"
+READ_AGAIN_TOLERANCE = 1e-4  # of scores, when a model is read again
 
 
 class FinetuningOptions(Section):
@@ -57,3 +58,8 @@ def save_weights(model: PreTrainedModel, path: Path) -> None:
 def merged(model: PreTrainedModel) -> PreTrainedModel:
     """The model as it is: there are no adapters to fold in."""
     return model
+
+
+def in_fp32(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, in place, with weights in fp32."""
+    return model.float()

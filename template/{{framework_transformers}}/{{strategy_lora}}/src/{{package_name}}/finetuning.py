@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from .config import ModelConfig
 
 __all__ = [
+    "READ_AGAIN_TOLERANCE",
     "STRATEGY",
     "FinetuningOptions",
     "base_options",
+    "in_fp32",
     "load_weights",
     "merged",
     "num_parameters",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 STRATEGY = "lora"
+READ_AGAIN_TOLERANCE = 1e-4  # of scores, when a model is read again
 
 
 class FinetuningOptions(AdapterOptions):
@@ -53,3 +56,8 @@ def load_weights(
     if not has_adapters(path):
         return load_whole(auto_class, path, dtype=dtype, **options)
     return attach(load_base_of(auto_class, path, dtype=dtype, **options), path)
+
+
+def in_fp32(model: Any) -> Any:
+    """The model, in place, with weights in fp32."""
+    return model.float()

@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from .config import ModelConfig
 
 __all__ = [
+    "READ_AGAIN_TOLERANCE",
     "STRATEGY",
     "FinetuningOptions",
     "base_options",
+    "in_fp32",
     "load_weights",
     "merged",
     "num_parameters",
     "save_weights",
-    "unfolded",
     "wrap",
 ]
 
 STRATEGY = "qlora"
+# of scores, when a model is read again; a GPU and a CPU may round a weight's scale differently
+READ_AGAIN_TOLERANCE = 1e-3
 QUANTIZATION = "quantization.json"  # beside the adapters: how the base was rounded
 OUTPUT_LAYERS = ("lm_head", "embed_out")  # their error would be the answer's error
 NESTED_POOLER = r".*\.pooler"  # a head too; the names of heads match where a path begins or ends
@@ -142,10 +145,12 @@ def save_weights(model: Any, path: Path) -> None:
         (path / QUANTIZATION).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def unfolded(model: Any, dtype: torch.dtype) -> Any:
-    """The model, in place, with plain layers of the same values; all its weights in `dtype`."""
-    model.dequantize(dtype)
-    return _cast(model, dtype)
+def in_fp32(model: Any) -> Any:
+    """The model, in place, with plain layers of the same values; all its weights in fp32."""
+    import torch
+
+    model.dequantize(torch.float32)
+    return _cast(model, torch.float32)
 
 
 def _rounded(
