@@ -81,10 +81,15 @@ class BatchPredictor(ABC):
     never_written: Sequence[int] = ()
     """Tokens that no answer may hold, as the signs for images: a batch that goes on behind one
     would look for the image."""
+    read_at_once: int | None = None
+    """Inputs that are read before the first of them is answered; None: all, as texts are small."""
 
     @abstractmethod
     def read(self, item: Any, number: int, limit: float | None = None) -> Prompt:
         """Check and prepare one input, which messages call `input <number>`. Raises UserError."""
+
+    def check(self, item: Any, number: int, limit: float | None = None) -> None:  # noqa: B027
+        """What can be told of a bad input before it is read. Raises UserError, as `read` does."""
 
     def predict(
         self,
@@ -102,26 +107,36 @@ class BatchPredictor(ABC):
         A temperature of 0 always takes the likeliest token; `top_p` draws from the likeliest
         tokens of that mass; a text of `stop` ends the answer. Raises UserError for a bad input.
         """
-        prompts = [self.read(item, number, limit) for number, item in enumerate(inputs, start=1)]
-        for number, length in enumerate(map(self.length, prompts), start=1):
-            if self.positions and length + max_new_tokens > self.positions:
-                raise UserError(
-                    f"input {number} has {length} tokens; with max_new_tokens {max_new_tokens} "
-                    f"that exceeds the model's {self.positions} positions: shorten one of them"
-                )
 
         def is_over(ids: list[int]) -> bool:
             text = self.tokenizer.decode(ids, skip_special_tokens=True) if stop else ""
             return any(each in text for each in stop)
 
-        answers = [
-            Answer(prompt, max_new_tokens, temperature, top_p, seed, is_over) for prompt in prompts
-        ]
-        self._write_all(answers)
-        return [
-            output(answer.ids, self.stop_ids, self.tokenizer, self.length(answer.prompt), stop)
-            for answer in answers
-        ]
+        items = list(enumerate(inputs, start=1))
+        for number, item in items:
+            self.check(item, number, limit)
+        outputs: list[Output] = []
+        at_once = self.read_at_once or max(1, len(items))
+        for start in range(0, len(items), at_once):
+            answers = []
+            for number, item in items[start : start + at_once]:
+                prompt = self.read(item, number, limit)
+                self._check_length(prompt, number, max_new_tokens)
+                answers.append(Answer(prompt, max_new_tokens, temperature, top_p, seed, is_over))
+            self._write_all(answers)
+            outputs += [
+                output(answer.ids, self.stop_ids, self.tokenizer, self.length(answer.prompt), stop)
+                for answer in answers
+            ]
+        return outputs
+
+    def _check_length(self, prompt: Prompt, number: int, max_new_tokens: int) -> None:
+        length = self.length(prompt)
+        if self.positions and length + max_new_tokens > self.positions:
+            raise UserError(
+                f"input {number} has {length} tokens; with max_new_tokens {max_new_tokens} "
+                f"that exceeds the model's {self.positions} positions: shorten one of them"
+            )
 
     def length(self, prompt: Prompt) -> int:
         """Tokens of a prompt, with those that images became."""

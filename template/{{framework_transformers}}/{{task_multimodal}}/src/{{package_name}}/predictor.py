@@ -13,7 +13,7 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 
-from .batched_generation import BatchPredictor, Prompt
+from .batched_generation import BATCH_SIZE, BatchPredictor, Prompt
 from .chat import render
 from .errors import UserError
 from .generation import has_bf16, stop_ids
@@ -48,6 +48,8 @@ PROBE_OPTIONS: dict[str, Any] = {"max_new_tokens": 8}
 class Predictor(BatchPredictor):
     """A model ready to use. Of its methods only `read` is safe to call from two threads at once."""
 
+    read_at_once = BATCH_SIZE
+
     def __init__(
         self, model: Any, processor: Any, name: str, version: str, digest: str = ""
     ) -> None:
@@ -77,6 +79,11 @@ class Predictor(BatchPredictor):
             prompt = {name: values.to(self.model.device) for name, values in prompt.items()}
             scores.append(self.model(**prompt).logits[:, -1].float())
         return torch.cat(scores)
+
+    def check(self, item: Input, number: int, limit: float | None = None) -> None:
+        """Check the texts, and the image by its header. Raises UserError."""
+        self._chat(item, number)
+        _image_bytes(item.get("image"), number, limit)
 
     def read(self, item: Input, number: int, limit: float | None = None) -> Prompt:
         """Check and prepare one input, whose image may have `limit` pixels.
@@ -120,8 +127,8 @@ def _image_token(processor: Any) -> str:
     return str(processor.tokenizer.convert_ids_to_tokens(image_token_id(processor)))
 
 
-def _read_image(image: object, number: int, limit: float | None) -> np.ndarray:
-    """(H, W, 3)."""
+def _image_bytes(image: object, number: int, limit: float | None) -> bytes:
+    """The file, whose header was checked."""
     try:
         content = from_base64(image) if isinstance(image, str) else image
     except ValueError:
@@ -130,6 +137,15 @@ def _read_image(image: object, number: int, limit: float | None) -> np.ndarray:
         raise UserError(f"input {number}: the image is empty or neither bytes nor base64")
     try:
         open_image(io.BytesIO(content), limit)  # its header tells how large it is
+    except ValueError as error:
+        raise UserError(f"input {number}: the image {error}") from None
+    return content
+
+
+def _read_image(image: object, number: int, limit: float | None) -> np.ndarray:
+    """(H, W, 3)."""
+    content = _image_bytes(image, number, limit)
+    try:
         return decode_image(io.BytesIO(content))
     except ValueError as error:
         raise UserError(f"input {number}: the image {error}") from None
