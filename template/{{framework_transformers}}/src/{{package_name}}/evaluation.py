@@ -93,6 +93,18 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
     dtype = precision.frozen if config.model.needs_pretrained else torch.float32
     model: Any = load_trained(AUTO_CLASS, folder, device, dtype=dtype)
     processor = load_pretrained(PROCESSOR_CLASS, str(folder))
+    return evaluate_loaded(config, model, processor, precision, folder)
+
+
+def evaluate_loaded(
+    config: Config,
+    model: Any,
+    processor: Any,
+    precision: Precision,
+    folder: Path,
+    file: str = "evaluation.json",
+) -> dict[str, Any]:
+    """What `evaluate_folder` does with the model that it has loaded."""
     data = load_eval(config, processor, model.config)
     metrics = evaluate(model, data, data.eval, config.train.micro_batch_size, precision)
     report = {
@@ -101,7 +113,7 @@ def evaluate_folder(config: Config, folder: Path) -> dict[str, Any]:
         "data_sha256": data.sha256,
         **metrics.report(),
     }
-    path = output_folder(folder) / "evaluation.json"
+    path = output_folder(folder) / file
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
     for name, value in metrics.scalars().items():

@@ -115,7 +115,7 @@ def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
 
     Raises UserError where weights are missing, which would be made up, or for another task's model.
     """
-    _check_kind(auto_class, path, options.get("config"))
+    check_kind(auto_class, path, options.get("config"))
     model, info = load_model(auto_class, str(path), output_loading_info=True, **options)
     missing = sorted(info["missing_keys"])
     if missing:
@@ -126,7 +126,7 @@ def load_whole(auto_class: Any, path: Path, **options: Any) -> Any:
     return model
 
 
-def _check_kind(auto_class: Any, path: Path, model_config: Any) -> None:
+def check_kind(auto_class: Any, path: Path, model_config: Any) -> None:
     """Raise ConfigError for a model of another task; architectures of unknown names pass."""
     own = auto_class.__name__.removeprefix("AutoModel")
     for architecture in getattr(model_config, "architectures", None) or ():

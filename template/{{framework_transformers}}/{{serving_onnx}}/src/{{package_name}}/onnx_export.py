@@ -120,6 +120,8 @@ def _write(
     example = {name: torch.from_numpy(values) for name, values in checks[0].inputs.items()}
     large = bytes_of(model) > LARGE_BYTES
     shapes = write_graph(model, example, path / PLAIN)
+    # of a base with adapters, the config still names what the base was made for
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(path)
     processor.save_pretrained(path)
     del model

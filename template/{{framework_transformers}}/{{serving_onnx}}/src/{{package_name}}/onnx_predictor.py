@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +13,10 @@ from . import loading
 from .checkpoints import check_model
 from .errors import ConfigError, UserError
 from .identity import identity
+from .model import AUTO_CLASS
 from .onnx_session import ENGINES, PLAIN, REPORT, open_session
 from .predictor import Predictor
-from .pretrained import load
+from .pretrained import check_kind, load
 from .processor import PROCESSOR_CLASS
 from .runs import read_json
 from .tensorrt import shapes
@@ -26,7 +28,6 @@ class OnnxPredictor(Predictor):
     def __init__(self, session: Any, labels: list[str], processor: Any, *identity: str) -> None:
         self.session, self.processor, self.labels = session, processor, labels
         self.name, self.version, self.digest = identity
-        self._inputs = [each.name for each in session.get_inputs()]
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", threads: int = 0) -> Self:
@@ -50,18 +51,24 @@ class OnnxPredictor(Predictor):
             raise UserError(f"{file} cannot be loaded ({reason}); export it anew") from None
         more_weights = file.with_name(f"{file.name}.data")  # where there are more than 2 GB
         weights = [file, more_weights] if more_weights.is_file() else [file]
-        names = load(AutoConfig, str(folder)).id2label
+        model_config = load(AutoConfig, str(folder))
+        check_kind(AUTO_CLASS, folder, model_config)
+        names = model_config.id2label
         labels = [names[i] for i in range(len(names))]
         return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *identity(folder, weights))
 
     def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
-        # a graph lacks an input that its model does not use
-        batch = {name: encoded[name].numpy() for name in self._inputs}
-        try:
-            scores = self.session.run(None, batch)[0]
-        except Exception as error:  # its errors are no RuntimeError, as PyTorch's are
-            raise RuntimeError(str(error)) from error
-        return torch.from_numpy(scores)
+        return run_session(self.session, encoded)
+
+
+def run_session(session: Any, encoded: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Scores before the softmax, (B, classes). Raises RuntimeError, as PyTorch does."""
+    # a graph lacks an input that its model does not use
+    batch = {each.name: encoded[each.name].numpy() for each in session.get_inputs()}
+    try:
+        return torch.from_numpy(session.run(None, batch)[0])
+    except Exception as error:  # its own errors are none of Python's
+        raise RuntimeError(str(error)) from error
 
 
 def is_onnx(folder: Path) -> bool:
