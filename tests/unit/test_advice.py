@@ -23,21 +23,6 @@ SMALL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MAX_SECONDS = 0.050
 
 
-@pytest.fixture(scope="module")
-def estimate() -> ModuleType:
-    return advising.estimate()
-
-
-@pytest.fixture(autouse=True)
-def forget_the_machine() -> None:
-    machine.nvidia_gpus.cache_clear()
-
-
-@pytest.fixture
-def advise() -> Callable[..., advice_module.Advice]:
-    return advising.advise
-
-
 def test_the_gpu_of_this_machine_is_recommended(
     advise: Callable[..., advice_module.Advice], with_gpus: Callable[..., None]
 ) -> None:

@@ -22,21 +22,6 @@ SMALL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MAX_SECONDS = 0.050
 
 
-@pytest.fixture(scope="module")
-def estimate() -> ModuleType:
-    return advising.estimate()
-
-
-@pytest.fixture(autouse=True)
-def forget_the_machine() -> None:
-    machine.nvidia_gpus.cache_clear()
-
-
-@pytest.fixture
-def advise() -> Callable[..., advice_module.Advice]:
-    return advising.advise
-
-
 @pytest.mark.parametrize(
     ("gpu", "precision"), [("none", "fp32"), ("T4", "fp16"), ("V100-32GB", "fp16"), ("L4", "bf16")]
 )

@@ -12,25 +12,9 @@ import pytest
 
 import advising
 from extensions import advice as advice_module
-from extensions import machine
 from extensions.findings import DataFile, Found
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(scope="module")
-def estimate() -> ModuleType:
-    return advising.estimate()
-
-
-@pytest.fixture(autouse=True)
-def forget_the_machine() -> None:
-    machine.nvidia_gpus.cache_clear()
-
-
-@pytest.fixture
-def advise() -> Callable[..., advice_module.Advice]:
-    return advising.advise
 
 
 # ── Several GPUs ─────────────────────────────────────────────────────────────────────────────────
