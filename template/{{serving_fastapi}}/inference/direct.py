@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ServiceError, bad_input
 from .project import UserError
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def answered_by(handler: Handler) -> type[APIRoute]:
+    """A class of routes whose requests go to `handler` as they came, in half of FastAPI's time.
+
+    Their function is the documentation, and says what FastAPI would do in the handler's place.
+    """
+
+    class AnsweredRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            return handler
+
+    return AnsweredRoute
 
 
 class DirectMiddleware:

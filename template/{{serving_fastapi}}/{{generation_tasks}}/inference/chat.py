@@ -55,7 +55,10 @@ class Chat:
         if not content:
             message = 'The body is empty; send JSON such as {"messages": [...]}.'
             raise ServiceError(400, "invalid_json", message)
-        chat = ChatRequest.model_validate_json(content)
+        return await self.complete(request, ChatRequest.model_validate_json(content))
+
+    async def complete(self, request: Request, chat: ChatRequest) -> Response:
+        """Answer a chat that was read. Raises ServiceError and UserError."""
         deadline = deadline_of(request.headers, self._limits.deadline_seconds)
         runner: Any = self._engine.runner()
         head = _head(runner.info, chat.model)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 
 from .chat import Chat
 from .chat_api import (
@@ -20,6 +18,7 @@ from .chat_api import (
     OpenAIErrorResponse,
 )
 from .chat_errors import openai_error
+from .direct import answered_by
 from .engine import Engine
 from .errors import ServiceError
 from .settings import ServeSettings
@@ -55,22 +54,17 @@ def add_routes(app: FastAPI, engine: Engine, settings: ServeSettings) -> None:
     app.state.chat = chat.answer  # SageMaker's /invocations takes chats too
     begun = int(time.time())
 
-    class ChatRoute(APIRoute):
-        """Documented by its signature; it reads and answers in OpenAI's form, errors too."""
-
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            return chat.answer
-
-    async def complete(request: ChatRequest) -> ChatResponse:
-        raise NotImplementedError  # the route answers
+    async def complete(asked: ChatRequest, request: Request) -> Response:
+        return await chat.complete(request, asked)
 
     app.router.add_api_route(
         "/v1/chat/completions",
         complete,
         methods=["POST"],
+        response_model=ChatResponse,
         summary="Go on with a chat, whole or as a stream",
         responses=ERRORS | STREAM,
-        route_class_override=ChatRoute,
+        route_class_override=answered_by(chat.answer),
     )
 
     @app.get("/v1/models", summary="The model that is served", responses={503: ERRORS[503]})
