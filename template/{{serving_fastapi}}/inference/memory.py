@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 
@@ -16,6 +20,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     is_theirs = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
     text = str(error).lower()
     return is_theirs and any(sign in text for sign in _SIGNS)
+
+
+def attempt(work: Callable[[], T]) -> T | None:
+    """What `work` returns; None where the memory did not suffice, of which some is then free."""
+    try:
+        return work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    free_memory()  # here the failed attempt's frames are gone, and its tensors with them
+    return None
+
+
+def halves(items: Sequence[T]) -> list[Sequence[T]]:
+    """What to attempt next, where all together did not fit; no half is empty."""
+    middle = (len(items) + 1) // 2
+    return [half for half in (items[:middle], items[middle:]) if half]
 
 
 def free_memory() -> None:

@@ -18,7 +18,7 @@ from .api import ModelInfo
 from .batching import Call, Item, Pace, Queue
 from .engine import HUNG, NO_MEMORY, OUT_OF_MEMORY_AGAIN, STOPPED
 from .errors import ServiceError, deadline_exceeded, out_of_memory, overloaded, unavailable
-from .memory import free_memory, is_out_of_memory
+from .memory import attempt, halves
 from .metrics import Metrics
 from .project import load_predictor
 from .schema import EXAMPLE_INPUTS
@@ -180,27 +180,27 @@ class BatchingRunner:
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-    def _outcomes(self, reads: list[Any], is_half: bool = False) -> list[Any]:
+    def _outcomes(self, reads: Sequence[Any], is_half: bool = False) -> list[Any]:
         """An output or an exception for each; what does not fit into memory is tried in halves."""
+        outputs, is_bad = None, False
         try:
-            return self._compute(reads)
+            outputs = attempt(partial(self._compute, reads))
         except Exception as error:
-            fits = not is_out_of_memory(error)
-            if fits and len(reads) == 1:
+            if len(reads) == 1:
                 return [error]
+            is_bad = True
         # here the failed attempt's frames are gone, and its tensors with them
-        if fits:  # one bad input must not fail its neighbours
+        if is_bad:  # one bad input must not fail its neighbours
             return [outcome for read in reads for outcome in self._outcomes([read])]
-        free_memory()
+        if outputs is not None:
+            return outputs
         fields = {"inputs": len(reads), "retry": not is_half}
         logger.warning("out of memory", extra={"fields": fields})
         if is_half:
             return [out_of_memory() for _ in reads]
-        middle = (len(reads) + 1) // 2
-        halves = [half for half in (reads[:middle], reads[middle:]) if half]
-        return [outcome for half in halves for outcome in self._outcomes(half, is_half=True)]
+        return [outcome for half in halves(reads) for outcome in self._outcomes(half, is_half=True)]
 
-    def _compute(self, reads: list[Any]) -> list[Any]:
+    def _compute(self, reads: Sequence[Any]) -> list[Any]:
         laps = [time.perf_counter()]
         encoded = self._predictor.encode(reads)
         laps.append(time.perf_counter())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from .admission import Admission
 from .api import ModelInfo
 from .errors import ServiceError, deadline_exceeded, unavailable
-from .generation import Asked, Decoder, Piece, answer_all, new_tokens, pieces
+from .generation import Asked, Decoder, Piece, StreamingRunner, new_tokens, pieces
 from .metrics import Metrics
 from .scheduling import Row
 from .settings import ServeSettings
@@ -24,7 +24,7 @@ from .writing import Writer, Writing
 READERS = 4  # threads that prepare prompts, which are images above all
 
 
-class BatchedRunner:
+class BatchedRunner(StreamingRunner):
     """Holds a model and what it is asked; all of it runs on the event loop."""
 
     def __init__(self, predictor: Writer, settings: ServeSettings, metrics: Metrics) -> None:
@@ -52,12 +52,6 @@ class BatchedRunner:
     def stalled(self) -> str | None:
         """Why no more answers will come, in a sentence."""
         return self._writing.stalled()
-
-    async def predict(
-        self, inputs: Sequence[Any], options: Mapping[str, Any], deadline: float
-    ) -> list[Any]:
-        """One output of /v1/predict for each input."""
-        return await answer_all(self, inputs, options, deadline)
 
     async def stream(self, asked: Asked, deadline: float) -> AsyncGenerator[Piece, None]:
         """Answer piece by piece; closing the generator ends the work at the next token.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from .errors import deadline_exceeded
 from .project import UserError
@@ -195,17 +196,34 @@ async def pieces(
     yield Piece(text, prompt_tokens, decoder.tokens, decoder.finish_reason)
 
 
-class Streams(Protocol):
+class StreamingRunner(ABC):
     """A runner that writes."""
 
+    @abstractmethod
     def stream(self, asked: Asked, deadline: float) -> AsyncGenerator[Piece, None]:
         """Answer piece by piece; closing the iterator ends the work at the next token.
 
         Raises UserError for a bad prompt, ServiceError 429 or 503, before the first piece or later.
         """
 
+    async def predict(
+        self, inputs: Sequence[Any], options: Mapping[str, Any], deadline: float
+    ) -> list[Any]:
+        """One output of /v1/predict for each input; when one fails the others are given up."""
+        options = {**options, "stop": tuple(options.get("stop", ()))}
+        asked = [
+            Asked(prompt=item, number=number, **options)
+            for number, item in enumerate(inputs, start=1)
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(whole_answer(self, each, deadline)) for each in asked]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
 
-async def whole_answer(runner: Streams, asked: Asked, deadline: float) -> dict[str, Any]:
+
+async def whole_answer(runner: StreamingRunner, asked: Asked, deadline: float) -> dict[str, Any]:
     """One output of /v1/predict. Raises UserError and ServiceError."""
     texts: list[str] = []
     async with aclosing(runner.stream(asked, deadline)) as stream:
@@ -218,19 +236,3 @@ async def whole_answer(runner: Streams, asked: Asked, deadline: float) -> dict[s
         "prompt_tokens": last.prompt_tokens,
         "completion_tokens": last.completion_tokens,
     }
-
-
-async def answer_all(
-    runner: Streams, inputs: Sequence[Any], options: Mapping[str, Any], deadline: float
-) -> list[dict[str, Any]]:
-    """The outputs of /v1/predict; when one input fails the others are given up."""
-    asked = [
-        Asked(prompt=item, number=number, **{**options, "stop": tuple(options.get("stop", ()))})
-        for number, item in enumerate(inputs, start=1)
-    ]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(whole_answer(runner, each, deadline)) for each in asked]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from .engine import HUNG, NO_MEMORY, OUT_OF_MEMORY_AGAIN, STOPPED
 from .errors import out_of_memory
-from .memory import free_memory, is_out_of_memory
+from .memory import attempt, halves
 from .metrics import ModelMetrics
 from .scheduling import Row, may_join, next_batch
 
@@ -179,9 +180,9 @@ class Writing:
             return unfinished
         # each answer goes on where it was
         left = [row for row in batch if row.wants_more()]
-        unfinished, middle = [], len(left) // 2
+        unfinished = []
         failures = self._out_of_memory + 1  # where nothing of the batch can be written
-        for half in (left[:middle], left[middle:]):
+        for half in halves(left):
             rows = [row for row in half if row.wants_more()]  # the first half took its time
             more = self._attempt(rows) if rows else []
             if more is None:
@@ -194,13 +195,7 @@ class Writing:
 
     def _attempt(self, rows: list[Row]) -> list[Row] | None:
         """Write; None where the memory did not suffice."""
-        try:
-            return self._predictor.write(rows, self._pause)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        free_memory()
-        return None
+        return attempt(partial(self._predictor.write, rows, self._pause))
 
     def _pause(self, steps: int) -> bool:
         """Send a step's tokens off; tell whether a prompt that waits could join the batch."""

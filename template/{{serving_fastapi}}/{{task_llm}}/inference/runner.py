@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -17,7 +17,7 @@ from .admission import Admission
 from .api import ModelInfo
 from .batched import BatchedRunner
 from .errors import deadline_exceeded, out_of_memory, unavailable
-from .generation import Asked, Decoder, Mailbox, Piece, answer_all, new_tokens, pieces
+from .generation import Asked, Decoder, Mailbox, Piece, StreamingRunner, new_tokens, pieces
 from .memory import free_memory, is_out_of_memory
 from .metrics import Metrics
 from .project import load_predictor
@@ -50,7 +50,7 @@ def load_runner(
     return BatchedRunner(predictor, settings, metrics)
 
 
-class LanguageRunner:
+class LanguageRunner(StreamingRunner):
     """Streams the answers of one model."""
 
     def __init__(
@@ -86,12 +86,6 @@ class LanguageRunner:
         if self._failures >= MAX_FAILURES:
             return "The model fails again and again; the log has the reason."
         return None
-
-    async def predict(
-        self, inputs: Sequence[Any], options: Mapping[str, Any], deadline: float
-    ) -> list[Any]:
-        """One output for each input."""
-        return await answer_all(self, inputs, options, deadline)
 
     async def stream(self, asked: Asked, deadline: float) -> AsyncGenerator[Piece, None]:
         """Write one answer; closing the generator ends it at the next token.
