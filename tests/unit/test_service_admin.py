@@ -122,6 +122,21 @@ def test_the_same_model_again_leaves_the_one_to_go_back_to(start: Start, second:
     assert [again.body[key]["version"] for key in ("model", "previous")] == ["2", "0123456789ab"]
 
 
+def test_a_model_that_answers_already_is_not_loaded_again(start: Start, tmp_path: Path) -> None:
+    final = tmp_path / "project/models/a-run/final"
+    copy = another(tmp_path, "copy", "0123456789ab")
+    service = start(ADMIN_KEYS=ADMIN_KEY).wait_until_ready()
+    for body in ({}, {"model": "models/a-run/final"}, {"model": copy}):
+        assert admin(service, "reload", **body).body["changed"] is False
+    assert not (tmp_path / "project" / copy / "loaded.log").exists()
+    assert (final / "loaded.log").read_text() == "loaded\n"
+    assert [line for line in service.lines() if line["message"] == "already serving"]
+
+    (final / "labels.json").write_text("{}")  # the same weights with other settings
+    assert admin(service, "reload", model="models/a-run/final").body["changed"] is True
+    assert (final / "loaded.log").read_text() == "loaded\n" * 2
+
+
 def test_request_in_hand_is_finished_by_the_model_that_began_it(
     start: Start, second: str, tmp_path: Path
 ) -> None:
@@ -192,10 +207,13 @@ def test_canary_that_is_answered_well_lets_the_model_serve(start: Start, tmp_pat
     canary = {"inputs": ["one"], "outputs": outputs, "tolerance": 0.02}
     (tmp_path / "project/canary.json").write_text(json.dumps(canary))
     service = start("--service.canary", "canary.json", ADMIN_KEYS=ADMIN_KEY).wait_until_ready()
-    assert admin(service, "reload").status == 200
+    final = tmp_path / "project/models/a-run/final"
+    (final / "config.json").write_text('{"other": 1}')  # the same files would not be loaded again
+    assert admin(service, "reload").body["changed"] is True
     canary["outputs"] = [{"label": "two"}]  # read once: a typing error must not stop a service
     (tmp_path / "project/canary.json").write_text(json.dumps(canary))
-    assert admin(service, "reload").status == 200
+    (final / "config.json").write_text('{"other": 2}')
+    assert admin(service, "reload").body["changed"] is True
 
 
 WRONG_CANARIES = {
@@ -226,6 +244,7 @@ def test_hangup_looks_the_model_up_again(start: Start, tmp_path: Path) -> None:
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: version(service) == "2")
     (final / "broken").touch()
+    (final / "config.json").write_text('{"broken": true}')  # no longer the files that were loaded
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: [x for x in service.lines() if "cut short" in x["message"]])
     assert version(service) == "2" and service.get("/readyz").status == 200

@@ -182,7 +182,7 @@ class Runner:
 
 async def work(failing):
     runner, metrics = Runner(), Metrics()
-    one = engine.Engine(lambda _: runner, "a", metrics)
+    one = engine.Engine(lambda *_: runner, "a", metrics)
     await one.start()
     assert one.problem() is None, one.failure
     runner.reason, runner.failing = "no memory", failing

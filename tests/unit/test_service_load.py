@@ -31,7 +31,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def computed(tmp_path: Path) -> Path:
     """What the stub has computed, a batch a line."""
-    return tmp_path / "project/models/a-run/final/computed.txt"
+    return tmp_path / "project/models/a-run/final/computed.log"
 
 
 def leave(service: Service, *inputs: str) -> None:

@@ -38,23 +38,30 @@ class ServedModels(BaseModel):
     previous: ModelInfo | None
 
 
+class Reloaded(ServedModels):
+    """Which model answers after a reload."""
+
+    changed: bool
+    """False: the model that was asked for answered already, and nothing was loaded."""
+
+
 def add_admin(app: FastAPI, engine: Engine) -> None:
     """Add the routes; `ApiKeyMiddleware` asks for the key."""
 
-    def served() -> ServedModels:
-        return ServedModels(model=engine.runner().info, previous=engine.previous())
+    def served() -> dict[str, ModelInfo | None]:
+        return {"model": engine.runner().info, "previous": engine.previous()}
 
     @app.get("/admin/model", summary="Which model answers?", responses=ERRORS)
     async def model() -> ServedModels:
-        return served()
+        return ServedModels.model_validate(served())
 
     @app.post("/admin/reload", summary="Change the model", responses=ERRORS | FAILED)
-    async def reload(request: Annotated[ReloadRequest | None, Body()] = None) -> ServedModels:
+    async def reload(request: Annotated[ReloadRequest | None, Body()] = None) -> Reloaded:
         asked = request or ReloadRequest()
-        await engine.reload(asked.model, other_labels=asked.other_labels)
-        return served()
+        changed = await engine.reload(asked.model, other_labels=asked.other_labels)
+        return Reloaded.model_validate({**served(), "changed": changed})
 
     @app.post("/admin/rollback", summary="Change back", responses=ERRORS)
     async def rollback() -> ServedModels:
         engine.rollback()
-        return served()
+        return ServedModels.model_validate(served())

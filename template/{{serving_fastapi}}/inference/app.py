@@ -17,8 +17,9 @@ from .api import ErrorResponse, Health, PredictRequest, PredictResponse, Readine
 from .auth import Access, ApiKeyMiddleware, document_keys
 from .canary import Canary, warm_up_options
 from .direct import DirectMiddleware, answered_by
-from .engine import Engine, Runner
+from .engine import Engine
 from .errors import add_error_handlers
+from .loader import Loader
 from .metrics import Metrics
 from .middleware import BodyLimitMiddleware, RequestMiddleware
 from .overload import Gate, GatedFastAPI
@@ -26,7 +27,7 @@ from .page import add_page
 from .predicting import Prediction
 from .routes import add_routes
 from .sagemaker_routes import add_sagemaker
-from .settings import ServeSettings, model_folder
+from .settings import ServeSettings
 from .tracing import Tracing
 
 PREDICT = "/v1/predict"
@@ -52,15 +53,9 @@ def create_app(
     """
     service, limits = settings.service, settings.limits
     metrics = Metrics()
-
-    def load(reference: str) -> Runner:
-        from .runner import load_runner  # may import the framework: /healthz answers meanwhile
-
-        return load_runner(model_folder(reference), settings, metrics)
-
     warm_up = warm_up_options(settings.engine)
     engine = Engine(
-        load,
+        Loader(settings, metrics),
         service.model or "",
         metrics,
         Canary.read(service.canary, warm_up),

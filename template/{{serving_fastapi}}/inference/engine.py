@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .api import ModelInfo
@@ -58,8 +58,9 @@ class Runner(Protocol):
         """Take no more work, and drop what waits; called on the event loop, so does not block."""
 
 
-Load = Callable[[str], Runner]
-"""Loads the model that a reference names, in a thread. Raises UserError."""
+Load = Callable[[str, Runner | None], Runner]
+"""Loads the model that a reference names, in a thread, or returns the runner that answers now where
+that has the same model. Raises UserError."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ class Engine:
         """Load the model and predict once; `failure` says in a sentence why that did not work."""
         begun = time.monotonic()
         try:
-            version = await self._open(self._reference)
+            runner = await self._run_loader(self._reference, None)
+            version = await self._try(runner, self._reference)
         except UserError as error:
             self.failure = str(error)
         except ServiceError as error:
@@ -138,19 +140,24 @@ class Engine:
                 with suppress(UserError):
                     await self._answers(runner, time.monotonic() + self._grace_seconds)
 
-    async def reload(
-        self, reference: str | None = None, *, other_labels: bool = False
-    ) -> ModelInfo:
+    async def reload(self, reference: str | None = None, *, other_labels: bool = False) -> bool:
         """Load a model beside the one that answers, and let it answer from then on.
 
         Without a `reference` the same one is looked up again: an alias may mean another version.
+        Where it is the model that answers already, nothing is loaded, and False returned.
         Requests in hand are finished by the model that began them. Raises ServiceError, and then
         nothing has changed.
         """
         begun = time.monotonic()
         with self._change() as current:
+            reference = reference or current.reference
             try:
-                version = await self._open(reference or current.reference)
+                runner = await self._run_loader(reference, current.runner)
+                if runner is current.runner:
+                    self._current = replace(current, reference=reference)
+                    _log("already serving", current, begun)
+                    return False
+                version = await self._try(runner, reference)
                 if not other_labels and not same_form(current.answers, version.answers):
                     self._close(version.runner)
                     raise UserError("it has other labels, and clients were not told to expect any")
@@ -167,7 +174,7 @@ class Engine:
             self._serve(version)
             self._put_aside(current)
             _log("reloaded", version, begun)
-            return version.runner.info
+            return True
 
     def rollback(self) -> ModelInfo:
         """Let the model answer that was replaced last. Raises ServiceError where none is kept."""
@@ -214,10 +221,12 @@ class Engine:
     def _versions(self) -> list[Version]:
         return [version for version in (self._current, self._previous) if version]
 
-    async def _open(self, reference: str) -> Version:
-        """A loaded runner that has answered, also to the canary."""
+    async def _run_loader(self, reference: str, current: Runner | None) -> Runner:
         loop = asyncio.get_running_loop()
-        runner = await loop.run_in_executor(self._loader, self._load, reference)
+        return await loop.run_in_executor(self._loader, self._load, reference, current)
+
+    async def _try(self, runner: Runner, reference: str) -> Version:
+        """The runner that was loaded, when it has answered, also to the canary."""
         deadline = time.monotonic() + WARM_UP_SECONDS
         try:
             await runner.predict(EXAMPLE_INPUTS[:1], self._warm_up, deadline)

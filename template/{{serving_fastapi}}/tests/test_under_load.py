@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import re
+import shutil
 import signal
 import time
 import urllib.request
@@ -75,20 +76,34 @@ def test_clients_that_leave_hinder_nobody(served: Served) -> None:
     assert asyncio.run(one_status(served)) == 200
 
 
-def test_no_request_fails_while_the_model_is_changed(served: Served, tiny_run: Path) -> None:
+def test_no_request_fails_while_the_model_is_changed(
+    served: Served, tiny_run: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_run, other)
+    (other / "note.json").write_text("{}", "utf-8")  # the same files would not be loaded again
     load = Load(plan(served, seconds=120.0))
 
-    async def while_loaded() -> int:
+    async def while_loaded() -> tuple[int, bool]:
         asking = asyncio.create_task(load.closed(FEW))
         await asyncio.sleep(0.2)
-        status = await asyncio.to_thread(reload, served, tiny_run)
+        answer = await asyncio.to_thread(reload, served, other)
         await asyncio.sleep(0.2)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        return status
+        return answer
 
-    assert asyncio.run(while_loaded()) == 200
+    assert asyncio.run(while_loaded()) == (200, True)
     assert set(codes(load.observed)) == {"200"}
+
+
+def test_a_model_that_answers_already_is_not_loaded_again(
+    served: Served, tiny_run: Path, tmp_path: Path
+) -> None:
+    assert reload(served, tiny_run)[0] == 200
+    shutil.copytree(tiny_run, tmp_path / "copy")
+    for folder in (tiny_run, tmp_path / "copy"):
+        assert reload(served, folder) == (200, False)
 
 
 def test_a_sigterm_loses_nothing(served: Served) -> None:  # the last one: it ends the service
@@ -134,13 +149,13 @@ async def one_status(served: Served) -> int:
         connection.close()
 
 
-def reload(served: Served, model: Path) -> int:
-    """Ask for another model, here the same once more; returns the status."""
+def reload(served: Served, model: Path) -> tuple[int, bool]:
+    """Ask for another model; returns the status, and whether it is another."""
     target = Target.of(served.url)
     connection = http.client.HTTPConnection(target.host, target.port, timeout=120)
     headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
     connection.request("POST", "/admin/reload", json.dumps({"model": str(model)}), headers)
     response = connection.getresponse()
-    response.read()
+    answer = json.loads(response.read())
     connection.close()
-    return response.status
+    return response.status, bool(answer.get("changed"))

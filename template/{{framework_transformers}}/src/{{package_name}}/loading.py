@@ -1,4 +1,4 @@
-"""A trained model, ready to predict."""
+"""A trained model, ready to predict; and whose weights a folder has, without loading them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from .predictor import Predictor
+from .pretrained import identity
 
 
 def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predictor:
@@ -17,3 +18,8 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
     if threads:
         torch.set_num_threads(threads)
     return Predictor.load(path, device)
+
+
+def digest(path: Path) -> str:
+    """Hash of the weights in a folder, as its predictor would have it."""
+    return identity(path)[2]

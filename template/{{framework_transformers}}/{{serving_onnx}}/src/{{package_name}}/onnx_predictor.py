@@ -86,6 +86,11 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
     return loading.load_predictor(path, device, threads)
 
 
+def digest(path: Path) -> str:
+    """Hash of the weights in a folder, as its predictor would have it."""
+    return _identity(path / served(path))[2] if is_onnx(path) else loading.digest(path)
+
+
 def served(folder: Path) -> str:
     """The file that predicts, of the export's three."""
     return str(read_json(folder / REPORT).get("serve", PLAIN))
