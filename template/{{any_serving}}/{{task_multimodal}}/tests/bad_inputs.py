@@ -1,0 +1,14 @@
+"""Requests that this task refuses, whatever the way in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference.schema import EXAMPLE_INPUTS
+
+SECRET = "canary-7141"  # pragma: allowlist secret
+BAD_INPUTS: dict[str, dict[str, Any]] = {
+    "an option out of range": {"inputs": EXAMPLE_INPUTS, "options": {"temperature": 99}},
+    "nothing asked": {"inputs": [{"image": EXAMPLE_INPUTS[0]["image"]}]},
+    "no image": {"inputs": [{"image": SECRET, "text": "What is it?"}]},
+}
