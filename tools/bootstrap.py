@@ -8,6 +8,7 @@ not at all.
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import re
 import subprocess
@@ -146,7 +147,8 @@ def files_of_the_copy(repository: Path) -> str:
 
     "Use this template" makes one commit of all files, the first of the new repository.
     """
-    if Path(git(repository, "rev-parse", "--show-toplevel").strip()).resolve() != repository:
+    top = git(repository, "rev-parse", "--show-toplevel", check=False).strip()
+    if not top or Path(top).resolve() != repository:
         raise RefusedError(
             f"{repository} is no git repository of its own; make an empty folder a project with "
             f"`copier copy --trust {SOURCE} FOLDER`"
@@ -196,7 +198,7 @@ def repository_name(repository: Path) -> str:
 def render(
     tree: Path, source: str, version: str, answers: Mapping[str, str], ask: bool
 ) -> dict[str, object]:
-    """Run Copier in the tree, and return the stored answers.
+    """Run Copier in the tree, whose files are yours and stay, and return the stored answers.
 
     Raises `RefusedError` for a wrong answer, and for a source without that version.
     """
@@ -206,6 +208,7 @@ def render(
     from packaging.version import InvalidVersion, Version
     from plumbum.commands.processes import ProcessExecutionError
 
+    yours = filter(None, git(tree, "ls-files", "-z").split("\0"))
     try:
         copier.run_copy(
             source,
@@ -215,6 +218,7 @@ def render(
             defaults=not ask,
             unsafe=True,
             quiet=True,
+            skip_if_exists=[f"/{glob.escape(name)}" for name in yours if "{" not in name],
         )
     except CopierAnswersInterrupt:
         raise KeyboardInterrupt from None
