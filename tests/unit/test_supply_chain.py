@@ -1,0 +1,85 @@
+"""Audit, licences and bill of materials: what is refused, and that silence is no pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from machine_scripts import executable, make_project, script
+
+pytestmark = pytest.mark.unit
+supply_chain = script("supply_chain")
+
+REFUSED = ["AGPL", "GPL", "UNKNOWN"]
+FAKE_UV = f"""#!{sys.executable}
+import os, sys
+if sys.argv[1:] == ["--version"]:
+    print("uv 0.13.9")
+    sys.exit()
+print(os.environ["OUT"], end="")
+print(os.environ["ERR"], end="", file=sys.stderr)
+sys.exit(int(os.environ["CODE"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        *(("GPL-3.0-only", True), ("GPLv2", True), ("AGPL-3.0", True), ("UNKNOWN", True)),
+        *(("GNU General Public License v2 (GPLv2)", True), ("MIT AND GPL-2.0-only", True)),
+        *(("GNU Affero General Public License v3", True), ("MIT License; GPLv3", True)),
+        *(("LGPL-2.1-or-later", False), ("Apache-2.0 OR GPL-2.0-only", False), ("MIT", False)),
+        ("GNU Lesser General Public License v3 (LGPLv3)", False),
+        ("GNU Library or Lesser General Public License (LGPL)", False),
+    ],
+)
+def test_licences_are_refused_by_name(licence: str, expected: bool) -> None:
+    assert supply_chain.is_refused(licence, REFUSED) == expected
+
+
+def run(project: Path, *words: str, out: str = "", err: str = "", code: int = 0) -> tuple[int, str]:
+    """Run the script with a uv that prints these words and ends with this code."""
+    executable(project.parent / "bin/uv", FAKE_UV)
+    path = f"{project.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OUT": out, "ERR": err, "CODE": str(code)}
+    done = subprocess.run(
+        [sys.executable, "scripts/supply_chain.py", *words],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_audit_says_clean_only_when_it_was_one(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    assert run(project, "audit") == (0, "requirements.txt: no known vulnerability\n")
+    code, said = run(project, "audit", out="packaging 26.3 PYSEC-1 27.0\n", err="Found 1", code=1)
+    assert code == 1 and "PYSEC-1" in said and "make lock ARGS=--upgrade" in said
+    unknown = "WARNING: x\nERROR: packaging: Dependency not found on PyPI\n"
+    code, said = run(project, "audit", err=unknown, code=1)
+    assert code == 1 and "could not be audited (ERROR: packaging: Dep" in said
+
+
+def test_a_refused_licence_is_named_until_somebody_accepts_it(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    names = {"Version": "1", "URL": "UNKNOWN"}
+    packages = [{"Name": "A", "License": "MIT"}, {"Name": "B", "License": "GPLv3"}]
+    listed = json.dumps([{**names, **each} for each in packages])
+    policy = '[tool.ml-template.licences]\nrefused = ["GPL"]\n'
+    file = project / "pyproject.toml"
+    file.write_text(file.read_text("utf-8") + policy, "utf-8")
+    assert run(project, "licences")[0] == 1  # nothing is installed
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    code, said = run(project, "licences", out=listed)
+    assert code == 1 and "refuses the licence of B (GPLv3)" in said and "| A | 1 | MIT |" in said
+    file.write_text(file.read_text("utf-8") + 'accepted-packages = ["b"]\n', "utf-8")
+    assert run(project, "licences", out=listed)[0] == 0
