@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from .checkpoints import check_model
+from .identity import identity
 from .predictor import Predictor
-from .pretrained import identity
 
 
 def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predictor:
@@ -21,5 +22,6 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
 
 
 def digest(path: Path) -> str:
-    """Hash of the weights in a folder, as its predictor would have it."""
+    """Hash of the weights in a folder, as its predictor would have it. Raises UserError."""
+    check_model(path)
     return identity(path)[2]

@@ -49,13 +49,12 @@ class OnnxPredictor(Predictor):
         except Exception as error:  # its errors share no class of their own
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{file} cannot be loaded ({reason}); export it anew") from None
-        more_weights = file.with_name(f"{file.name}.data")  # where there are more than 2 GB
-        weights = [file, more_weights] if more_weights.is_file() else [file]
         model_config = load(AutoConfig, str(folder))
         check_kind(AUTO_CLASS, folder, model_config)
         names = model_config.id2label
         labels = [names[i] for i in range(len(names))]
-        return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *identity(folder, weights))
+        name = identity(folder, _weights(file))
+        return cls(session, labels, load(PROCESSOR_CLASS, str(folder)), *name)
 
     def _logits(self, encoded: dict[str, torch.Tensor]) -> torch.Tensor:
         return run_session(self.session, encoded)
@@ -87,10 +86,18 @@ def load_predictor(path: Path, device: str = "auto", threads: int = 0) -> Predic
 
 
 def digest(path: Path) -> str:
-    """Hash of the weights in a folder, as its predictor would have it."""
-    return _identity(path / served(path))[2] if is_onnx(path) else loading.digest(path)
+    """Hash of the weights in a folder, as its predictor would have it. Raises UserError."""
+    if not is_onnx(path):
+        return loading.digest(path)
+    check_model(path)
+    return identity(path, _weights(path / served(path)))[2]
 
 
 def served(folder: Path) -> str:
     """The file that predicts, of the export's three."""
     return str(read_json(folder / REPORT).get("serve", PLAIN))
+
+
+def _weights(file: Path) -> list[Path]:
+    more = file.with_name(f"{file.name}.data")  # where there are more than 2 GB
+    return [file, more] if more.is_file() else [file]
