@@ -31,7 +31,8 @@ WANDB_BLOCK, WANDB_HEADER = 32 * 1024, 7  # LevelDB's log: checksum, length, kin
 def forms(secret: str) -> dict[str, bytes]:
     """The byte strings by which a secret is known, wherever in a text it stands."""
     raw = secret.encode()
-    found = {"raw": raw, "utf-16": secret.encode("utf-16-le"), "hex": raw.hex().encode()}
+    found = {"raw": raw, "hex": raw.hex().encode()}
+    found |= {coding: secret.encode(f"{coding}-le") for coding in ("utf-16", "utf-32")}  # numpy
     found["url"] = quote(secret, safe="").encode()
     for shift in range(3):  # bytes before it move the letters of base64
         # the first and the last letters also depend on the neighbours

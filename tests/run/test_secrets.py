@@ -205,10 +205,12 @@ def fail_in_the_middle(project: Project) -> None:
     data = package / "data.py"
     whole = data.read_text("utf-8")
     quoting = "import os as _os\nraise RuntimeError(f'cannot read {dict(_os.environ)}')\n"
-    data.write_text(whole.replace("\nclass ", f"\n{quoting}\nclass ", 1), "utf-8")
-    said = project.script("train", *SMOKE, code=1)
+    data.write_text(whole + quoting, "utf-8")
+    try:
+        said = project.script("train", *SMOKE, code=1)
+    finally:
+        data.write_text(whole, "utf-8")
     assert "RuntimeError: cannot read" in said and "***" in said
-    data.write_text(whole, "utf-8")
 
     words = ("--train.output_dir", "models/killed", "--train.max_steps", "4000")
     command = project.installed.script("train", *SMOKE, *BOTH, *words, "--train.save_every", "5")
