@@ -36,6 +36,8 @@ def _of_environment() -> Iterator[str]:
             yield value.strip()
             yield from (part.strip() for part in value.split(","))  # several keys
             yield _basic(os.environ.get(name.upper().replace("PASSWORD", "USERNAME"), ""), value)
+        if name.upper().endswith("HEADERS"):  # OTEL_EXPORTER_OTLP_HEADERS=name=value,name=value
+            yield from (part.partition("=")[2].strip() for part in value.split(","))
         for user, password in USER_AND_PASSWORD.findall(value):
             yield unquote(password)
             yield _basic(unquote(user), unquote(password))
