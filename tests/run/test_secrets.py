@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,11 @@ class Project:
 def project(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A classifier with all that can keep or send something."""
     folder = tmp_path_factory.mktemp("secrets")
-    answers = {"task": "text_classification", "base_model": "scratch", "strategy": "full"}
+    answers: dict[str, Any] = {
+        "task": "text_classification",
+        "base_model": "scratch",
+        "strategy": "full",
+    }
     root = helpers.copy_project(
         folder / "project", tracking=["wandb", "mlflow"], serving=["fastapi", "onnx"], **answers
     )
@@ -147,12 +152,12 @@ def use(project: Project) -> None:
 def fail_with_bad_keys(project: Project) -> None:
     """Hub and trackers refuse the keys, and repeat them; addresses hold passwords."""
     with echo_server() as host:
-        addresses = {
+        addresses: dict[str, Any] = {
             "HF_ENDPOINT": f"http://{host}",
             "WANDB_BASE_URL": f"http://{host}",
             "MLFLOW_TRACKING_URI": f"http://me:{SECRETS['address']}@{host}",
         }
-        hub = {"HF_ENDPOINT": f"http://{host}", "HF_HUB_OFFLINE": "0"}
+        hub: dict[str, Any] = {"HF_ENDPOINT": f"http://{host}", "HF_HUB_OFFLINE": "0"}
         refused = ("--train.output_dir", "models/refused")
         said = project.script("train", *SMOKE, *BOTH, *refused, **addresses)
         assert "mlflow could not start" in said and "no Basic ***" in said
@@ -163,7 +168,7 @@ def fail_with_bad_keys(project: Project) -> None:
         project.script("predict", "--model", "someone/private", "a", code=None, **hub)
         project.script("train", *SMOKE, *name, code=None, **hub | {"HF_TOKEN": "not\x7fa token"})
     unreachable = ("--train.output_dir", "models/unreachable")
-    variables = {"MLFLOW_TRACKING_URI": WITH_PASSWORD, "HTTPS_PROXY": WITH_PASSWORD}
+    variables: dict[str, Any] = {"MLFLOW_TRACKING_URI": WITH_PASSWORD, "HTTPS_PROXY": WITH_PASSWORD}
     project.script("train", *SMOKE, *BOTH, *unreachable, **variables)
     database = WITH_PASSWORD.replace("http", "postgresql")
     project.script("registry", "list", code=None, MLFLOW_TRACKING_URI=database)
@@ -239,7 +244,11 @@ def serve(project: Project) -> None:
             for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/no"):
                 for key in (API_KEY, ADMIN_KEY, None):
                     said.append(ask(service.url + path, key))
-            bodies = [{"inputs": ["hello"]}, {"inputs": 1}, {API_KEY: ADMIN_KEY}]
+            bodies: list[dict[str, object]] = [
+                {"inputs": ["hello"]},
+                {"inputs": 1},
+                {API_KEY: ADMIN_KEY},
+            ]
             for body in bodies:
                 for key in (API_KEY, SECRETS["HF_TOKEN"], None):
                     said.append(ask(f"{service.url}/v1/predict", key, body))
