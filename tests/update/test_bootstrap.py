@@ -261,15 +261,13 @@ def test_the_job_runs_in_a_new_repository_only(event: workflow.Event, runs: bool
 
 # ── By hand ──
 
+WHO = ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL")
+
 
 def bootstrap(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ./bootstrap as a user whose git has a name."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    names = {
-        f"GIT_{role}_{key}": "ada@example.org"
-        for role in ("AUTHOR", "COMMITTER")
-        for key in ("NAME", "EMAIL")
-    }
+    names = dict.fromkeys((f"GIT_{each}" for each in WHO), "ada@example.org")
     return subprocess.run(
         ["./bootstrap", *arguments],
         cwd=folder,
@@ -296,17 +294,10 @@ def test_bootstrap_gets_copier_for_itself(
     mine = clone(origin, tmp_path / NAME)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    done = bootstrap(
-        mine,
-        "--defaults",
-        "--data",
-        "task=llm",
-        "--template",
-        address(upstream),
-        PATH=os.pathsep.join([str(programs), *elsewhere]),
-        TMPDIR=str(scratch),
-        UV_PYTHON=str(base),
-    )
+    path = os.pathsep.join([str(programs), *elsewhere])
+    variables = {"PATH": path, "TMPDIR": str(scratch), "UV_PYTHON": str(base)}
+    arguments = ["--defaults", "--data", "task=llm", "--template", address(upstream)]
+    done = bootstrap(mine, *arguments, **variables)
     assert done.returncode == 0, done.stderr
     assert "getting Copier" in done.stderr and "make setup doctor smoke" in done.stdout
     assert (answers(mine)["task"], answers(mine)["_commit"]) == ("llm", NEW)
@@ -365,8 +356,7 @@ def test_bootstrap_says_why_not_and_changes_nothing(
         shutil.rmtree(mine / ".git")
     elif state == "nobody":
         variables = {**workflow.nobody(tmp_path), "EMAIL": ""}
-        for role in ("AUTHOR", "COMMITTER"):
-            variables |= {f"GIT_{role}_NAME": "", f"GIT_{role}_EMAIL": ""}
+        variables |= dict.fromkeys((f"GIT_{each}" for each in WHO), "")
     elif state == "wrong answer":
         arguments += ["--data", "base_model=gpt 2"]
         says = "hub id"
