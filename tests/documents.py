@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<note>.+?) -->\n\n?)?"
+    r"(?:^<!-- (?P<note>[^\n]+?) -->\n\n?)?"
     r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )

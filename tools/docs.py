@@ -127,7 +127,7 @@ def contents() -> str:
 def _entry(name: str) -> str:
     text = (DOCS / name).read_text("utf-8")
     title = re.search(r"^# (.+)$", text, re.MULTILINE)
-    sentence = re.match(r".+?[.:](?=\s|$)", text.partition("\n\n")[2], re.DOTALL)
+    sentence = re.match(r".+?\.(?=\s|$)", text.partition("\n\n")[2], re.DOTALL)
     about = " ".join(sentence[0].split()) if sentence else ""
     return f"- [{title[1] if title else name}]({name}): {about}"
 

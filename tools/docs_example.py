@@ -79,7 +79,7 @@ def digests(project: Path) -> str:
 def page(project: Path) -> str:
     """Return its tree, and the files to look at first."""
     paths = files(project)
-    parts = [f"```text\n{NAME}/\n{tree(project, paths)}```"]
+    parts = [f"```text\n{NAME + '/':<45} lines\n{tree(project, paths)}```"]
     for name in SHOWN:
         path = project / name
         parts.append(f"## {name}")

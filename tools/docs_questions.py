@@ -35,6 +35,8 @@ FOLLOWS_FROM = {
     "package_name": "`project_slug`",
     "copyright_year": "today's date",
 }
+# A default that follows from nothing, as copier.yml writes it.
+CONSTANT = re.compile(r"\{\{ usual\('\w+', ('[^']*'|\d+|true|false)\) \}\}")
 ASKED = re.compile(r"asks\('\w+', '(quick|full)'\)")
 
 
@@ -91,10 +93,9 @@ def _has_files(overlay: str) -> bool:
 
 def default(key: str, spec: dict[str, Any], when: str) -> str:
     """Return the default, where it comes from, and the reason given on a machine without a GPU."""
-    raw = spec.get("default")
-    if not (isinstance(raw, str) and "{{" in raw):
-        shown = f"`{raw}`" if raw not in ("", None) else "empty"
-        return f"{when} Default: {shown}."
+    fixed = CONSTANT.fullmatch(str(spec["default"]))
+    if fixed:
+        return f"{when} Default: `{fixed[1].strip(chr(39))}`."
     lines = [f"{when} Default: from {FOLLOWS_FROM[key]}."]
     answers, _ = decided(task="llm")
     told = getattr(advise(**answers), key, None)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.unit
 # Which test does what a page says; pages without commands need none.
 FOLLOWED_BY = {
     "health.md": "tests/unit/test_docs.py",
-    "organisations.md": "tests/unit/test_organisations.py",
+    "organisations.md": "tests/forks.py",
     "overlays.md": "tests/render/test_overlay_page.py",
     "tour.md": "tests/run/test_tour.py",
     "updating.md": "tests/update",
@@ -57,9 +57,8 @@ def test_every_page_and_decision_is_in_the_site(site: Path) -> None:
     built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert expected == built - {"404.html"}
     start = (site / "index.html").read_text("utf-8")
-    assert [
-        page for page in expected if f'href="{page}"' not in start and page != "index.html"
-    ] == []
+    linked = set(re.findall(r'href="?(?:\./)?([\w/-]+\.html)', start))
+    assert expected - linked <= {"index.html"}
 
 
 def test_nothing_generated_is_left_to_make(site: Path) -> None:
@@ -105,7 +104,7 @@ def test_every_computed_default_says_from_what() -> None:
     computed = {
         key
         for key, spec in helpers.questions().items()
-        if isinstance(spec.get("default"), str) and "{{" in spec["default"]
+        if not re.search(r", ('[^']*'|\d+|true|false)\)", spec["default"])
     }
     assert computed == set(docs_questions.FOLLOWS_FROM)
 
@@ -156,10 +155,11 @@ def test_every_page_with_commands_has_a_test_that_runs_them() -> None:
             assert any(page.name in path.read_text("utf-8") for path in texts), page.name
 
 
-def test_the_commands_about_health_run() -> None:
-    for block in documents.commands(docs.DOCS / "health.md"):
-        command = block.text.replace("python ", f"{sys.executable} ", 1)
-        subprocess.run(["bash", "-euc", command], cwd=helpers.ROOT, check=True, capture_output=True)
+def test_the_command_about_health_runs() -> None:
+    (block,) = documents.commands(docs.DOCS / "health.md")
+    program, script = block.text.split()
+    assert program == "python"
+    subprocess.run([sys.executable, script], cwd=helpers.ROOT, check=True, capture_output=True)
 
 
 def test_what_is_not_run_says_why() -> None:
