@@ -34,7 +34,7 @@ def every_subset(values: list[Any]) -> list[tuple[Any, ...]]:
 
 
 # Pairs of answers that the questions refuse; tests/render/test_combinations.py asks them.
-REFUSED: set[frozenset[tuple[str, Any]]] = {
+REFUSED: list[frozenset[tuple[str, Any]]] = [
     frozenset({("gpu", "none"), ("parallelism", "ddp")}),
     frozenset({("gpu", "none"), ("parallelism", "fsdp")}),
     frozenset({("gpu", "T4"), ("parallelism", "fsdp")}),
@@ -46,7 +46,7 @@ REFUSED: set[frozenset[tuple[str, Any]]] = {
         for serving in every_subset(helpers.offered("serving"))
         if "onnx" in serving
     ),
-}
+]
 
 
 @cache
