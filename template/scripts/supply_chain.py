@@ -80,7 +80,7 @@ def audit(more: Sequence[str]) -> None:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SetupError(
             f"{name} could not be audited ({last[:200]})",
-            "run it where pypi.org can be reached, or ask the other service: "
+            "run it where that can be reached, or ask the other service: "
             "make audit ARGS='--vulnerability-service osv'",
         )
 
