@@ -80,7 +80,7 @@ def audit(more: Sequence[str]) -> None:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SetupError(
             f"{name} could not be audited ({last[:200]})",
-            "run it where that can be reached, or ask the other service: "
+            "run it where the service that knows them can be reached, or ask the other one: "
             "make audit ARGS='--vulnerability-service osv'",
         )
 
