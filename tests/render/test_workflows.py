@@ -39,7 +39,11 @@ def test_what_the_workflow_calls_is_in_both_makefiles(project: Rendered) -> None
         assert "ci:" not in makefile
         return
     shown = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "ci"], cwd=project.root, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "ci"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     done = [name for name in ("setup_env", "ruff", "pytest", "smoke_test") if name in shown]
     assert done == ["setup_env", "ruff", "pytest", "smoke_test"]

@@ -7,11 +7,9 @@ import functools
 import os
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import yaml
 
 import canaries
 import helpers
+from local_http import listening
 from projects import tool_environment
 
 pytestmark = pytest.mark.run
@@ -46,19 +45,9 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def guarded(folder: Path) -> Iterator[str]:
+def guarded(folder: Path) -> AbstractContextManager[str]:
     """Serve a folder, and return its host and port."""
-    handler = functools.partial(Handler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return listening(functools.partial(Handler, directory=str(folder)))
 
 
 def put_package(index: Path) -> None:
