@@ -53,6 +53,12 @@ def start(tiny_run: Path, metrics: Metrics) -> Iterator[Start]:
         runner.close()
 
 
+def slow_down(runner: LanguageRunner) -> None:
+    """Let each token take 40 ms, so that a long answer is not done before its time is over."""
+    head = runner._predictor.model.get_output_embeddings()  # adapters or not, all pass it
+    head.register_forward_pre_hook(lambda *_: time.sleep(0.04))
+
+
 def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
@@ -72,8 +78,8 @@ def test_answers_are_the_predictors(start: Start, tiny_run: Path) -> None:
     predictor.stop_ids = []
     for options in (
         {"max_new_tokens": 30},
-        {"max_new_tokens": 30, "temperature": 0.8, "top_p": 0.9, "seed": 4},
-        {"max_new_tokens": 30, "temperature": 1.5, "seed": 5, "stop": ["e"]},
+        {"max_new_tokens": 30, "temperature": 0.8, "top_p": 0.05, "seed": 4},
+        {"max_new_tokens": 30, "temperature": 1.5, "top_p": 0.02, "seed": 5, "stop": ["e"]},
     ):
         expected = predictor.predict(EXAMPLE_INPUTS, **options)
         outputs = asyncio.run(runner.predict(EXAMPLE_INPUTS, options, soon()))
@@ -87,7 +93,8 @@ def test_more_answers_than_places_wait_and_no_more_than_allowed(start: Start) ->
     runner = start(max_streams=2, max_waiting=2)
 
     async def load() -> list[Any]:
-        asked = [Asked("Hello", max_new_tokens=40, temperature=1.0, seed=i) for i in range(6)]
+        drawn: dict[str, Any] = {"max_new_tokens": 40, "temperature": 1.0, "top_p": 0.02}
+        asked = [Asked("Hello", **drawn, seed=seed) for seed in range(6)]
         alone = [await text(runner, each) for each in asked[:1]]
         tasks = [asyncio.create_task(text(runner, each)) for each in asked]
         await asyncio.sleep(0)
@@ -126,12 +133,13 @@ def test_the_deadline_ends_an_answer_and_drops_one_that_waits(
     start: Start, metrics: Metrics
 ) -> None:
     runner = start(max_streams=1)
+    slow_down(runner)
 
     async def late() -> list[Any]:
         runner._admission.answer_seconds = 0.0  # not told at once that it would be too late
         asked = Asked("Hello", max_new_tokens=230)
         # the one that waits is late first: else it could get the place in its last moment
-        both = (whole_answer(runner, asked, soon(0.2)), whole_answer(runner, asked, soon(0.05)))
+        both = (whole_answer(runner, asked, soon(1.5)), whole_answer(runner, asked, soon(0.5)))
         done = await asyncio.gather(*both, return_exceptions=True)
         await until(lambda: runner._batching.active == 0)
         return done
@@ -141,17 +149,18 @@ def test_the_deadline_ends_an_answer_and_drops_one_that_waits(
     assert metrics.dropped.labels("deadline")._value.get() == 1
 
 
-@pytest.mark.parametrize(("tokens", "seconds"), [(5, 60.0), (230, 0.3)])
+@pytest.mark.parametrize(("tokens", "seconds"), [(5, 60.0), (230, 1.5)])
 def test_who_does_not_read_keeps_no_place(start: Start, tokens: int, seconds: float) -> None:
     """A place is free after the last token and after the deadline, whoever holds the stream."""
     runner = start(max_streams=1)
+    slow_down(runner)
 
     async def stop_reading() -> None:
         asked = Asked("Hello", max_new_tokens=tokens)
         async with aclosing(runner.stream(asked, soon(seconds))) as first:
             await anext(first)
             next_one = Asked("Hello", max_new_tokens=2)
-            await whole_answer(runner, next_one, soon(20))
+            await whole_answer(runner, next_one, soon(6))  # 230 tokens take longer
 
     asyncio.run(stop_reading())
     assert runner._writing == 0
@@ -186,7 +195,7 @@ def test_long_prompts_wait_in_the_queue_too(
 
     async def crowd() -> list[str]:
         asked = Asked("long " * 1000, max_new_tokens=2)
-        answers = [asyncio.create_task(whole_answer(runner, asked, soon(0.3))) for _ in range(6)]
+        answers = [asyncio.create_task(whole_answer(runner, asked, soon(2))) for _ in range(6)]
         await asyncio.sleep(0)
         assert runner.waiting() == 3
         done = await asyncio.gather(*answers, return_exceptions=True)

@@ -13,6 +13,9 @@ import torch
 from transformers import LogitsProcessor
 
 COLDEST = 1e-3  # below this temperature the division overflows, and the likeliest token is certain
+# In float32 another batch's rounding drew another of 150,000 like tokens in 2 % of the draws, in
+# float64 in none of 384. Apple's GPUs have no float64.
+PRECISE = {"mps": torch.float32}
 
 
 def uniform(seed: int, position: int) -> float:
@@ -35,8 +38,9 @@ def draw(
     likeliest_B = logits_BV.argmax(dim=-1)
     if logits_BV.device.type == "cpu" and not bool((temperature_B >= COLDEST).any()):
         return likeliest_B  # sorting a vocabulary costs; elsewhere asking would cost a wait
-    probabilities_BV = (logits_BV / temperature_B.clamp(min=COLDEST)[:, None]).softmax(dim=-1)
-    sorted_BV, tokens_BV = probabilities_BV.sort(dim=-1, descending=True)
+    scaled_BV = logits_BV / temperature_B.clamp(min=COLDEST)[:, None]
+    scaled_BV, tokens_BV = scaled_BV.sort(dim=-1, descending=True)
+    sorted_BV = scaled_BV.softmax(dim=-1, dtype=PRECISE.get(logits_BV.device.type, torch.float64))
     cumulative_BV = sorted_BV.cumsum(dim=-1)
     kept_BV = cumulative_BV - sorted_BV < top_p_B[:, None]
     mass_B = (sorted_BV * kept_BV).sum(dim=-1)
