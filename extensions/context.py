@@ -8,6 +8,7 @@ Variables
     gpu_choices           [[label, name], …] of the GPU table
     license_choices       the same of the licences
     git_author            name and email of git's configuration
+    updates_a_copy        whether `make update` runs this, which works on a copy of the project
     words                 words about the task, see tasks.py
     found                 what the destination holds, see findings.Found (empty but in questions)
     python_versions       the Pythons a generated project supports, oldest first
@@ -29,8 +30,10 @@ of them: it answers from memory while the answers stay the same.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import uuid
 from collections.abc import Callable, Mapping, MutableMapping
@@ -68,6 +71,7 @@ def load(path: Path, package: bool = False) -> ModuleType:
 if TYPE_CHECKING:
     from extensions import (
         advice,
+        destinations,
         escaping,
         findings,
         house,
@@ -84,12 +88,12 @@ if TYPE_CHECKING:
 else:
     _PACKAGE = load(Path(__file__).with_name("__init__.py"), package=True).__name__
     _SIBLINGS = (
-        *("advice", "escaping", "findings", "house", "machine", "names", "organisation"),
-        *("overlays", "pins", "questions", "tasks"),
+        *("advice", "destinations", "escaping", "findings", "house", "machine"),
+        *("names", "organisation", "overlays", "pins", "questions", "tasks"),
     )
     _loaded = [importlib.import_module(f"{_PACKAGE}.{sibling}") for sibling in _SIBLINGS]
-    advice, escaping, findings, house, machine, names, organisation = _loaded[:7]
-    overlays, pins, questions, tasks = _loaded[7:]
+    advice, destinations, escaping, findings, house, machine = _loaded[:6]
+    names, organisation, overlays, pins, questions, tasks = _loaded[6:]
 
 
 def is_occupied(context: Mapping[str, Any]) -> bool:
@@ -101,6 +105,30 @@ def is_occupied(context: Mapping[str, Any]) -> bool:
         return False
 
 
+def share_compiled(environment: Environment) -> None:
+    """Compile each text once in a process: an update has three environments of the new version.
+
+    Compiling calls filters of constants, so only those share whose filters and options are the
+    same: of clones with the same copier.yml, extensions and locks.
+    """
+    texts = sys.modules.setdefault("ml_template_compiled", ModuleType("ml_template_compiled"))
+    kind = (environment.sandboxed, environment.keep_trailing_newline)
+    digest = hashlib.sha256(repr(kind).encode())
+    for pattern in ("copier.yml", "extensions/**/*.py", "extensions/*.txt", "locks/*.txt"):
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.read_bytes())
+    compiled: dict[Any, Any] = vars(texts).setdefault(digest.hexdigest(), {})
+    compile_text: Any = environment.compile
+
+    def compile_once(source: Any, name: str | None = None, *rest: Any, **options: Any) -> Any:
+        key = (source, name, rest, *options.items())
+        if key not in compiled:
+            compiled[key] = compile_text(source, name, *rest, **options)
+        return compiled[key]
+
+    environment.compile = compile_once  # type: ignore[method-assign]
+
+
 class ProjectContext(ContextHook):
     """Adds the variables, functions and filters above to every rendering."""
 
@@ -109,6 +137,7 @@ class ProjectContext(ContextHook):
         self._template = Template(environment)
         environment.filters.update(escaping.FILTERS)
         environment.filters.update(self._template.filters())
+        share_compiled(environment)
         # Copier compiles every part of every path anew; most are the same few texts. This saves
         # a third of the time, and rules out Copier's `yield` tag, whose state compiling resets.
         from_string: Any = cache(environment.from_string)
@@ -150,8 +179,17 @@ class Template:
         context["fixed"] = partial(self._house.fixed, context)
 
     def _compute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        answers = {key: context[key] for key in self._questions if key in context}
-        variables: dict[str, Any] = dict(overlays.variables(self._questions, answers))
+        # As they were typed, or edited into the answers file: "2" for 2. What has no such type is
+        # left as it is, and refused at its question.
+        answers = {}
+        for key, question in self._questions.items():
+            if key in context:
+                value, wrong_type = questions.answer(question, context[key])
+                answers[key] = None if wrong_type else value
+        variables: dict[str, Any] = {
+            key: value for key, value in answers.items() if value is not None
+        }
+        variables.update(overlays.variables(self._questions, answers))
         # An update renders files in empty folders, perhaps on another machine: what is found at
         # the questions must have become an answer.
         asking = context.get("_copier_phase") == "prompt"
@@ -178,6 +216,7 @@ class Template:
             organisation_indexes=overlays.CHOSEN if indexes else overlays.NOT_CHOSEN,
             table=lambda name: self._house.table(ESTIMATE.with_name("tables") / f"{name}.csv"),
             git_author=machine.GitAuthor(),
+            updates_a_copy=bool(os.environ.get("ML_TEMPLATE_COPY")),
             words=tasks.TASKS.get(str(answers.get("task"))),
             python_versions=PYTHON_VERSIONS,
         )
@@ -199,9 +238,14 @@ class Template:
         return self._found
 
     def _refuse_conflicts(self, context: Mapping[str, Any]) -> None:
+        folder = context["_copier_conf"].get("dst_path")
+        if folder is not None and (problem := destinations.problem(Path(folder))):
+            raise UserMessageError(problem)
         if is_occupied(context):
             conflicts: Any = importlib.import_module(f"{_PACKAGE}.conflicts")
-            refusal = conflicts.refusal(self._root / "template", context)
+            files = self._root / "template"
+            checks = (conflicts.blocked, conflicts.refusal, conflicts.ignored)
+            refusal = next(filter(None, (check(files, context) for check in checks)), "")
             if refusal:
                 raise UserMessageError(refusal)
         if (self._root / "template" / organisation.FOLDER).is_dir():
@@ -221,24 +265,29 @@ class Template:
             "as_email": names.as_email,
             "model_problem": names.model_problem,
             "budget_problem": names.budget_problem,
+            "year_problem": names.year_problem,
+            "facts_problem": names.facts_problem,
             "as_slug": lambda title: names.as_slug(title, self.taken_names),
             "slug_problem": lambda slug: names.slug_problem(slug, self.taken_names),
             "as_package": names.as_package,
+            "as_source": names.as_source,
             "package_problem": lambda name: names.package_problem(name, self.taken_names),
         }
 
     def asks(self, context: Mapping[str, Any], key: str, detail: str) -> bool:
-        """Whether a question is put: always those of `quick`, the others in `full`.
+        """Whether a question is put: always those of `quick`, the others in `full` or `never`.
 
         Raises `UserMessageError` for a wrong answer given with `--data`: Copier itself would show
         a traceback, and would drop an unknown value of a list without a word.
         """
         question = self._questions[key]
         given = context["_copier_conf"]["data"]
+        if key == next(iter(self._questions)):
+            self._refuse_unknown(given)
         if key in given:
             self._refuse_wrong(question, given[key], context)
-        elif key == next(iter(self._questions)):
-            self._mention_unknown(given)
+        if key in context and key not in given:
+            self._refuse_wrong_type(question, context)
         if self._house.answers(context, key):
             return False
         return questions.worth_asking(question) and detail in ("quick", context.get("detail"))
@@ -246,7 +295,7 @@ class Template:
     def _refuse_wrong(self, question: Any, given: Any, context: Mapping[str, Any]) -> None:
         problem = self._problem(question, given, context)
         if problem:
-            raise UserMessageError(f"{question.key}={given}: {problem}.")
+            raise UserMessageError(f"{question.key}={questions.shown(given)}: {problem}.")
 
     def _problem(self, question: Any, given: Any, context: Mapping[str, Any] | None) -> str:
         """Return what is wrong with an answer, or nothing; without a context: by itself."""
@@ -254,8 +303,10 @@ class Template:
         variables = {"fixed": lambda _: ""} if context is None else context
 
         def validate(value: Any) -> str:
+            # What is chosen is text; anything else may have no hash.
             chosen = value if isinstance(value, list) else [value]
-            choices = [question.choice_validators.get(choice, "") for choice in chosen]
+            texts = [choice for choice in chosen if isinstance(choice, str)]
+            choices = [question.choice_validators.get(choice, "") for choice in texts]
             for text in (*choices, question.validator):
                 validator = self._environment.from_string(text)
                 try:
@@ -272,13 +323,27 @@ class Template:
         problem = questions.problem(question, given, offered, validate)
         return problem or self._house.problem(question.key, given)
 
-    def _mention_unknown(self, given: Mapping[str, Any]) -> None:
+    def _refuse_wrong_type(self, question: Any, context: Mapping[str, Any]) -> None:
+        """Refuse what was edited into the answers file; Copier would keep or drop it silently."""
+        value = context[question.key]
+        _, problem = questions.answer(question, value, self._offered.get(question.key, ()))
+        if problem:
+            file = context["_copier_conf"]["answers_file"]
+            raise UserMessageError(f"{question.key}={questions.shown(value)} in {file}: {problem}.")
+
+    def _refuse_unknown(self, given: Mapping[str, Any]) -> None:
+        """Refuse a misspelt question, but not where an update renders beside the project.
+
+        To them are given the stored answers, all of them, perhaps to a question that is no more.
+        """
         import difflib  # here, because without --data nothing is given
 
+        if "_commit" in given or self._questions.keys() <= given.keys():
+            return
         for key in given:
             close = difflib.get_close_matches(key, self._questions, n=1)
-            if key not in self._questions and close and not key.startswith("_"):
-                print(f"{key} is no question; did you mean {close[0]}?", file=sys.stderr)
+            if key not in self._questions and close:
+                raise UserMessageError(f"{key} is no question; did you mean {close[0]}?")
 
     @cached_property
     def estimate(self) -> ModuleType:

@@ -57,7 +57,7 @@ def variables(questions: Mapping[str, Question], answers: Mapping[str, Any]) -> 
     for shared, (key, values) in SHARED.items():
         answer = answers.get(key)
         chosen = answer if isinstance(answer, list) else [answer]
-        result[shared] = CHOSEN if set(chosen).intersection(values) else NOT_CHOSEN
+        result[shared] = CHOSEN if any(value in chosen for value in values) else NOT_CHOSEN
     return result
 
 

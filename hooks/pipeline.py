@@ -110,6 +110,13 @@ def print_summary(project: Path, entries: list[dict[str, object]]) -> None:
     failed = any(entry["status"] == "failed" for entry in entries)
     what = f"{GO_ON}   # goes on from here" if failed else "make train"
     print(f"\n  cd {_quoted(_shown(project))} && {what}\n", file=sys.stderr, flush=True)
+    if not shutil.which("make"):
+        print(
+            "  make is not installed here. Debian and Ubuntu: sudo apt install make.\n"
+            "  Without it run the lines of the Makefile, such as python scripts/setup_env.py\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def keep_words_of(project: Path, entries: list[dict[str, object]]) -> None:

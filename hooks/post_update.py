@@ -1,4 +1,7 @@
-"""After `copier update`, once, in the real project: install again if requirements.txt changed.
+"""After `copier update`, once, in the real project.
+
+Keep the user's files that Copier cannot merge, carry renamed configuration keys over, say what is
+left to merge, and install again if requirements.txt changed.
 
 python …/hooks/post_update.py
 """
@@ -10,12 +13,35 @@ import json
 import sys
 from pathlib import Path
 
+import keep_bytes
+import merge_report
+import migrate
 import pipeline
+
+STEPS = {
+    "a file of yours that is no text may be the template's now": keep_bytes.report,
+    "configs/ was not searched for renamed keys": migrate.migrate,
+    "conflicts were not looked for": merge_report.report,
+}
+"""What is to be done, and what it means where it fails."""
 
 
 def main() -> int:
-    """Reinstall where it is due; return 1 only if that failed under ML_TEMPLATE_STRICT."""
+    """Do all; return 1 only if the installation failed under ML_TEMPLATE_STRICT."""
     project = Path.cwd()
+    told = []
+    for failed, step in STEPS.items():
+        try:
+            told += step(project)
+        except (OSError, ValueError) as error:  # the update itself is done and stays
+            told.append(f"error: {failed} ({error}): look at git diff.")
+    if told:
+        print("", *told, "", sep="\n", file=sys.stderr, flush=True)
+    return reinstall(project)
+
+
+def reinstall(project: Path) -> int:
+    """Install if requirements.txt changed; return 1 if that failed under ML_TEMPLATE_STRICT."""
     try:
         if pipeline.level() == 0 or not needs_install(project):
             return 0
