@@ -12,7 +12,7 @@ JOBS ?= 2
 TOOLS := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test matrix lint ci lock docs example bench
+.PHONY: help demo test matrix lint ci lock docs example bench release
 help:  ## show these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
@@ -45,6 +45,9 @@ example: $(TOOLS)  ## write docs/example.sha256 again: git diff then names the f
 
 bench: $(TOOLS)  ## measure, beside what one would use instead; writes benchmarks/results/
 	python benchmarks/template.py $(ARGS)
+
+release: $(TOOLS)  ## check, write down, commit and tag a version; VERSION=0.5.0
+	@python tools/release.py $(VERSION) $(ARGS)
 
 $(TOOLS): requirements-dev.txt
 	@sh tools/install.sh

@@ -134,6 +134,15 @@ def template_repository(folder: Path, tag: str = "1.0.0") -> Path:
     return folder
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file outside .git."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.relative_to(folder).parts
+    }
+
+
 def commit_all(repository: Path, message: str, tag: str | None = None) -> None:
     """Commit every change, and tag it."""
     if not (repository / ".git").exists():
@@ -172,7 +181,7 @@ def miniature(folder: Path, files: dict[str, str]) -> Path:
     for name in ("extensions", "locks", package / "estimate"):
         shutil.copytree(snapshot() / name, folder / name)
     shutil.copy2(snapshot() / "copier.yml", folder / "copier.yml")
-    for hook in ("post_generate", "post_update"):
+    for hook in ("post_generate", "pre_update", "post_update"):
         path = folder / "hooks" / f"{hook}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text("", "utf-8")
