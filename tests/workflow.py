@@ -1,4 +1,4 @@
-"""Run a GitHub workflow's steps here, with the environment that GitHub documents.
+"""Run a GitHub workflow's jobs here, with the environment that GitHub documents.
 
 Of expressions it knows what ours use: names, `'texts'`, `==`, `!`, `&&`, `||`, `hashFiles`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,16 +71,14 @@ def read(path: Path) -> dict[str, Any]:
 def run(
     workflow: Path, event: Event, origin: Path, folder: Path, owner: str = "ada-lovelace"
 ) -> Run:
-    """Run the workflow's only job for a push or a form, on the main branch of `origin`."""
-    (job,) = read(workflow)["jobs"].values()
-    context = event.context()
-    if not evaluate(job.get("if", "true"), context):
-        return Run("skipped")
+    """Run the jobs in the order in which they stand, on the main branch of `origin`.
+
+    Each has a work tree of its own, `folder`/work/JOB, as it has a machine of its own on GitHub.
+    """
+    content = read(workflow)
+    context: dict[str, Any] = {**event.context(), "needs": {}}
     repository = origin.name.removesuffix(".git")
-    workspace = folder / "work" / repository
-    summary = folder / "summary.md"
-    workspace.mkdir(parents=True)
-    summary.touch()
+    outcome = Run("skipped")
     environment = {
         **os.environ,
         "CI": "true",
@@ -87,44 +86,81 @@ def run(
         "GITHUB_ACTOR": owner,
         "GITHUB_ACTOR_ID": "1815",
         "GITHUB_EVENT_NAME": event.name,
+        "GITHUB_OUTPUT": str(folder / "output"),
         "GITHUB_REF": "refs/heads/main",
         "GITHUB_REF_NAME": "main",
         "GITHUB_REPOSITORY": f"{owner}/{repository}",
         "GITHUB_REPOSITORY_OWNER": owner,
         "GITHUB_SERVER_URL": "https://github.example",
-        "GITHUB_STEP_SUMMARY": str(summary),
-        "GITHUB_WORKSPACE": str(workspace),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
         **nobody(folder),
-        **substituted(job.get("env", {}), context),
+        **substituted(content.get("env", {}), context),
     }
-    outcome = Run("success")
-    for step in job["steps"]:
-        if outcome.conclusion == "failure" or not evaluate(
-            step.get("if", "true"), context, workspace
-        ):
+    (folder / "summary.md").touch()
+    for name, job in content["jobs"].items():
+        before = context["needs"][job["needs"]]["result"] if "needs" in job else "success"
+        if before != "success" or not evaluate(job.get("if", "true"), context):
+            context["needs"][name] = {"result": "skipped"}
             continue
-        if "uses" in step:
-            assert step["uses"].startswith("actions/checkout@")
-            assert step["with"]["fetch-depth"] == 0
-            helpers.git(workspace, "clone", "--quiet", "--branch", "main", str(origin), ".")
-            continue
-        outcome.ran.append(step["run"])
-        done = subprocess.run(
-            ["bash", "-e", "-c", step["run"]],
-            cwd=workspace,
-            env={**environment, **substituted(step.get("env", {}), context)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        outcome.log += done.stdout
-        if done.returncode:
-            outcome.conclusion = "failure"
-    outcome.summary = summary.read_text("utf-8")
+        workspace = folder / "work" / name / repository
+        workspace.mkdir(parents=True)
+        variables = {**environment, **substituted(job.get("env", {}), context)}
+        steps = {**context, "steps": {}}
+        result = "success"
+        for step in job["steps"]:
+            if result == "success" and evaluate(step.get("if", "true"), steps, workspace):
+                if "uses" in step:
+                    _use(step, workspace, origin, folder / "artifacts")
+                elif not _run(step, workspace, variables, steps, outcome):
+                    result = "failure"
+        outputs = substituted(job.get("outputs", {}), steps)
+        context["needs"][name] = {"result": result, "outputs": outputs}
+        outcome.conclusion = "failure" if outcome.conclusion == "failure" else result
+    outcome.summary = (folder / "summary.md").read_text("utf-8")
     return outcome
+
+
+def _use(step: Mapping[str, Any], workspace: Path, origin: Path, artifacts: Path) -> None:
+    """Do what an action does that ours use."""
+    action, given = step["uses"].partition("@")[0], step["with"]
+    if action == "actions/checkout":
+        assert given["fetch-depth"] == 0
+        helpers.git(workspace, "clone", "--quiet", "--branch", "main", str(origin), ".")
+    elif action == "actions/upload-artifact":
+        (artifacts / given["name"]).mkdir(parents=True)
+        shutil.copy2(workspace / given["path"], artifacts / given["name"])
+    else:
+        assert action == "actions/download-artifact", action
+        source, target = artifacts / given["name"], workspace / given["path"]
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def _run(
+    step: Mapping[str, Any],
+    workspace: Path,
+    environment: Mapping[str, str],
+    context: dict[str, Any],
+    outcome: Run,
+) -> bool:
+    """Run a step's commands; add to the outcome and to the context's `steps`."""
+    outcome.ran.append(step["run"])
+    output = Path(environment["GITHUB_OUTPUT"])
+    output.write_text("", "utf-8")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=workspace,
+        env={**environment, **substituted(step.get("env", {}), context)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    outcome.log += done.stdout
+    outputs = dict(line.split("=", 1) for line in output.read_text("utf-8").splitlines())
+    context["steps"][step.get("id", "")] = {"outputs": outputs}
+    return done.returncode == 0
 
 
 def nobody(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import argparse
 import glob
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "gh:org/ml-template"
 ANSWERS_FILE = ".copier-answers.yml"
+ORGANISATION = "organisation.yml"
 WORKFLOWS = ".github/workflows"
 
 
@@ -41,6 +43,10 @@ class Made:
     answers: dict[str, object]
     kept: list[str]
     """Workflows left as they are in the copy."""
+    added: list[str]
+    """Workflows that the copy does not have."""
+    edited: list[str]
+    """Files of the template that were edited in the copy; the commit before has the edits."""
 
 
 def main() -> int:
@@ -51,11 +57,12 @@ def main() -> int:
 
         return bootstrap_on_github.make()
     if is_project(ROOT):
-        print(f"this is a project already ({ANSWERS_FILE} is there); copier update changes it")
+        print(f"this is a project already ({ANSWERS_FILE} is there); make update changes it")
         return 0
     answers = dict(pair.split("=", 1) for pair in options.data)
     try:
         made = make_commit(ROOT, options.template, options.version, answers, not options.defaults)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nor may it stop git halfway through this
         git(ROOT, "merge", "--quiet", "--ff-only", "--no-overwrite-ignore", made.commit)
     except RefusedError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,6 +71,8 @@ def main() -> int:
         print("stopped; nothing was changed", file=sys.stderr)
         return 130
     print(f"{ROOT.name} is a project now, made from ml-template {made.version}, in one commit.")
+    for name in made.edited:
+        print(f"{name} was the template's; what you had written there: git show HEAD~1:{name}")
     print("next: make setup doctor smoke, and git push")
     return 0
 
@@ -116,28 +125,38 @@ def make_commit(
     if version and not re.fullmatch(r"v?\d[\w.+!-]*", version):
         raise RefusedError(f"{version!r} is no version; write one such as 0.1.0")
     ours = files_of_the_copy(repository)
+    if source == SOURCE and ORGANISATION in ours.split("\0"):
+        raise RefusedError(
+            f"this copy has an {ORGANISATION}, which a project from {SOURCE} would not follow; "
+            "name the fork that it was copied from: --template ADDRESS, or the variable "
+            "ML_TEMPLATE_SOURCE"
+        )
     with work_tree(repository) as tree:
         git(tree, "rm", "--quiet", "--pathspec-from-file=-", "--pathspec-file-nul", input=ours)
         stored = render(tree, source, version, answers, ask)
-        git(tree, "add", "--all")
+        git(tree, "add", "--all", "--force")  # also what git ignores on this machine
+        added = workflows(tree, "A")
         kept = restore_workflows(tree) if keep_workflows else []
         made_from = str(stored["_commit"])
         message = f"made from ml-template {made_from}"
         git(tree, "commit", "--quiet", "--no-verify", "--message", message)
         commit = git(tree, "rev-parse", "HEAD").strip()
-    return Made(commit, made_from, stored, kept)
+    theirs = [name for name in edited(repository) if name not in kept]
+    return Made(commit, made_from, stored, kept, added, theirs)
 
 
 def check_source(source: str) -> None:
     """Refuse an address which `copier update` could not use later, or which holds a secret."""
-    if urlsplit(source).password or re.match(r"https?://[^/]*@", source):
+    # A name before the @ is no secret for ssh alone, which asks for one.
+    ssh = re.match(r"(git\+)?ssh://[^/:@]+@", source)
+    if urlsplit(source).password or (re.search(r"://([^/]*|[^/]*:.*)@", source) and not ssh):
         raise RefusedError(
             "the template's address holds a name or token, which the project would store; "
             "leave it out, and let git's credential helper supply it"
         )
     if not re.match(r"(gh:|gl:|[\w+.-]+://|git@|/)", source):
         raise RefusedError(
-            f"{source!r} is no address of a template; write one such as {SOURCE}, "
+            f"{source!r} is no address of a template; write one such as {SOURCE} or a full path, "
             "from which updates can come later"
         )
 
@@ -174,6 +193,13 @@ def files_of_the_copy(repository: Path) -> str:
         )
     tracked = set(git(repository, "ls-files", "-z").split("\0"))
     return "\0".join(name for name in files.split("\0") if name and name in tracked)
+
+
+def edited(repository: Path) -> list[str]:
+    """Return the template's files that hold other lines than when the copy was made."""
+    root = git(repository, "rev-list", "--max-parents=0", "HEAD").strip()
+    options = ["--name-only", "-z", "--no-renames", "--diff-filter=M"]
+    return git(repository, "diff", *options, root, "HEAD").split("\0")[:-1]
 
 
 @contextmanager
@@ -225,7 +251,10 @@ def render(
     except ProcessExecutionError as error:
         said = str(error.stderr).strip().splitlines()[-1:] or ["git failed"]
         wanted = f"version {version!r}" if version else "the template"
-        raise RefusedError(f"{wanted} could not be had from {source}: {said[0]}") from None
+        raise RefusedError(
+            f"{wanted} could not be had from {source}: {said[0]}; "
+            "it may be elsewhere: --template ADDRESS"
+        ) from None
     except (CopierError, ValueError, OSError) as error:
         raise RefusedError(str(error)) from None
     stored = yaml.safe_load((tree / ANSWERS_FILE).read_text("utf-8"))
@@ -242,17 +271,24 @@ def render(
 
 def restore_workflows(tree: Path) -> list[str]:
     """Put workflows that the copy has, and the project changes, back to the copy's."""
-    differ = git(tree, "diff", "--cached", "--name-only", "--diff-filter=M", "HEAD", WORKFLOWS)
-    kept = differ.splitlines()
+    kept = workflows(tree, "M")
     if kept:
         git(tree, "checkout", "--quiet", "HEAD", "--", *kept)
     return kept
 
 
+def workflows(tree: Path, change: str) -> list[str]:
+    """Return the workflows that the project adds (A) to those of the copy, or modifies (M)."""
+    options = ["--cached", "--name-only", "-z", "--no-renames", f"--diff-filter={change}"]
+    return git(tree, "diff", *options, "HEAD", "--", WORKFLOWS).split("\0")[:-1]
+
+
 def git(folder: Path, *arguments: str, input: str = "", check: bool = True) -> str:
     """Run git there and return what it printed; raises `RefusedError` with git's last words."""
+    # hooks of this repository, which may change files, have no part in this
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     done = subprocess.run(
-        ["git", *arguments], cwd=folder, input=input, capture_output=True, text=True, check=False
+        command, cwd=folder, input=input, capture_output=True, text=True, check=False
     )
     if check and done.returncode:
         refuse_for_git(arguments[0], done.stderr)

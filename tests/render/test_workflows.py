@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import combinations
 import helpers
 import workflow
 from projects import Rendered
@@ -18,6 +19,9 @@ pytestmark = pytest.mark.render
 
 FOLDER = helpers.ROOT / ".github/workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
+OF_A_COPY = ("bootstrap", "ci")  # what may run in a repository just made with the button
+SCRIPT = "tools/bootstrap_on_github.py"
+CALL = f"python3 {SCRIPT}"
 FORM = workflow.read(FOLDER / "bootstrap.yml")["on"]["workflow_dispatch"]["inputs"]
 
 
@@ -51,40 +55,84 @@ def test_what_the_workflow_calls_is_in_both_makefiles(project: Rendered) -> None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_actions_are_pinned_and_permissions_stated(path: Path) -> None:
-    text = path.read_text("utf-8")
-    for name, rest in re.findall(r"uses: *(\S+)(.*)", text):
-        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name) and re.match(r" # v\d", rest), name
+def test_no_workflow_may_do_more_than_it_needs(path: Path) -> None:
     content = workflow.read(path)
     assert content["permissions"] in ({}, {"contents": "read"})
     for job in content["jobs"].values():
-        assert job["timeout-minutes"] <= 120
+        assert job["timeout-minutes"] <= 90
+        assert "secrets." not in json.dumps(job)
+        commands = [step["run"] for step in job["steps"] if "run" in step]
+        # What a person typed, or named a branch, would become part of the program.
+        assert not any("${{" in text for text in commands)
         for step in job["steps"]:
-            # What a person typed, or named a branch, would become part of the program.
-            assert "${{" not in step.get("run", "")
-            if step.get("uses", "").startswith("actions/checkout@"):
+            action = step.get("uses", "").partition("@")[0]
+            if action == "actions/checkout":
                 assert step["with"]["persist-credentials"] is False
+            if action == "actions/download-artifact":  # it would replace files that run here
+                assert step["with"]["path"]
+        if "write" in job.get("permissions", {}).values():
+            # Pinned actions and our own scripts: whoever gets at a package's code gets no token.
+            packages = r"\b(make|pip|uv|python[\d.]*)\b"
+            assert not [text for text in commands if re.search(packages, text.replace(CALL, ""))]
+        else:
+            assert "github.token" not in json.dumps(job)
 
 
-def test_the_bootstrap_writes_contents_and_has_its_token_in_the_last_step_only() -> None:
-    (job,) = workflow.read(FOLDER / "bootstrap.yml")["jobs"].values()
-    assert job["permissions"] == {"contents": "write"}
-    assert ["token" in json.dumps(step) for step in job["steps"]] == [False, False, True]
-    assert "token" not in json.dumps(job["env"]) and "secrets." not in json.dumps(job)
+def test_what_pushes_a_project_needs_no_package() -> None:
+    program = f"import {Path(SCRIPT).stem}"
+    folder = (helpers.ROOT / SCRIPT).parent
+    subprocess.run([sys.executable, "-S", "-c", program], cwd=folder, check=True)
+
+
+def test_actions_are_pinned_by_commit_and_one_action_has_one_version() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in FILES:
+        for used in re.findall(r"uses: *(.+)", path.read_text("utf-8")):
+            match = re.match(r"([\w./-]+)@([0-9a-f]{40} # v\d+\.\d+\.\d+)( # |$)", used)
+            assert match, f"{path.name}: {used}"
+            pins.setdefault(match[1], set()).add(match[2])
+    assert pins and [action for action, versions in pins.items() if len(versions) > 1] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stem not in OF_A_COPY], ids=lambda path: path.stem
+)
+def test_a_copy_that_is_no_project_yet_is_not_tested_as_the_template(path: Path) -> None:
+    told = {"ML_TEMPLATE_TESTS": "true"}
+    cases = [({}, {}, False), ({"is_template": True}, {}, True), ({}, told, True)]
+    for job in workflow.read(path)["jobs"].values():
+        condition = job.get("if", "true")
+        if "needs" in job:
+            assert not re.search(r"always|cancelled", condition), "it would run without the first"
+            continue
+        for event in ("push", "schedule"):
+            for repository, variables, runs in cases:
+                given = workflow.Event(event, {}, variables, repository)
+                assert bool(workflow.evaluate(condition, given.context())) == runs
+
+
+def test_the_matrix_covers_every_part() -> None:
+    parts = workflow.read(FOLDER / "matrix.yml")["jobs"]["render"]["strategy"]["matrix"]["part"]
+    assert parts == [f"{part}/{len(parts)}" for part in range(1, len(parts) + 1)]
+
+
+def test_the_bootstrap_makes_the_project_where_it_may_not_write() -> None:
+    jobs = workflow.read(FOLDER / "bootstrap.yml")["jobs"]
+    permissions = {name: job["permissions"] for name, job in jobs.items()}
+    assert permissions == {"make": {"contents": "read"}, "push": {"contents": "write"}}
+    runs = {name: [step.get("run") for step in job["steps"]] for name, job in jobs.items()}
+    assert "./bootstrap --on-github" in runs["make"] and runs["push"][-1] == CALL
 
 
 def test_the_form_offers_what_the_questions_offer() -> None:
     questions = set(FORM) - {"version"}
     assert questions <= set(helpers.questions())
-    (job,) = workflow.read(FOLDER / "bootstrap.yml")["jobs"].values()
+    environment = workflow.read(FOLDER / "bootstrap.yml")["env"]
     variables = {f"ANSWER_{key.upper()}": f"${{{{ inputs.{key} }}}}" for key in questions}
-    assert {key: text for key, text in job["env"].items() if key.startswith("ANSWER")} == variables
-    for key in questions - {"gpu"}:
-        offered = helpers.offered(key)
+    assert {key: environment[key] for key in environment if key.startswith("ANSWER")} == variables
+    for key in questions:
+        offered = combinations.every_gpu() if key == "gpu" else helpers.offered(key)
         assert FORM[key].get("options", []) == (["recommended", *offered] if offered else [])
-    tables = helpers.ROOT / "template/src/{{package_name}}/estimate/tables/gpus.csv"
-    names = [line.split(",")[0] for line in tables.read_text("utf-8").splitlines()[1:]]
-    assert FORM["gpu"]["options"] == ["none", *names]
     assert len(FORM) <= 10, "GitHub shows no more"
 
 
