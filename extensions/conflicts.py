@@ -7,6 +7,7 @@ files written and others not; so that case is refused before the first is writte
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 NAMED = 5
+ANSWERS_FILE = ".copier-answers.yml"
 
 _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _SUFFIX = ".jinja"
+_MOVE = "Nothing was changed. Give yours another name."
 
 
 def refusal(template: Path, context: Mapping[str, Any]) -> str:
@@ -25,7 +28,7 @@ def refusal(template: Path, context: Mapping[str, Any]) -> str:
     if options.get("overwrite") or options.get("dst_path") is None or _someone_answers():
         return ""
     destination = Path(options["dst_path"])
-    if not destination.is_dir() or (destination / ".copier-answers.yml").exists():
+    if not destination.is_dir() or (destination / ANSWERS_FILE).exists():
         return ""  # what lies in a generated project is mostly identical, which is no conflict
     skipped = options.get("skip_if_exists") or ()
     there = [
@@ -41,6 +44,48 @@ def refusal(template: Path, context: Mapping[str, Any]) -> str:
         f"{listed} in {destination} would be overwritten, and there is no terminal to ask on. "
         f"Nothing was written. Run this in a terminal, or add --overwrite, or --skip {there[0]} "
         "for each file to keep."
+    )
+
+
+def blocked(template: Path, context: Mapping[str, Any]) -> str:
+    """Return where a file or folder cannot be written for what stands there, or an empty text."""
+    folder = context["_copier_conf"].get("dst_path")
+    if folder is None or not Path(folder).is_dir():
+        return ""
+    top = Path(folder).resolve()
+    for path in sorted(written(template, context)):
+        for place in reversed(Path(path).parents[:-1]):
+            there = top / place
+            if there.is_symlink() and not there.resolve().is_relative_to(top):
+                return (
+                    f"{place} is a link that leads out of the project, where {path} would be "
+                    "written. Nothing was changed. Make it a folder, with links inside it."
+                )
+            if there.is_file():
+                return f"{place} is a file, and {path} needs a folder there. {_MOVE}"
+        if (top / path).is_dir():
+            return f"{path} is a folder, and the template has a file there. {_MOVE}"
+    return ""
+
+
+def ignored(template: Path, context: Mapping[str, Any]) -> str:
+    """Return which files an update would overwrite although git has no copy, or an empty text."""
+    folder = context["_copier_conf"].get("dst_path")
+    if folder is None or not (Path(folder) / ANSWERS_FILE).exists():
+        return ""
+    there = [path for path in sorted(written(template, context)) if (Path(folder) / path).exists()]
+    git = ["git", "check-ignore", "-z", "--stdin"]  # names nothing that git has
+    done = subprocess.run(git, cwd=folder, input="\0".join(there), capture_output=True, text=True)
+    found = [path for path in done.stdout.split("\0") if path and path != ANSWERS_FILE]
+    if not found:
+        return ""
+    more = f" and {len(found) - NAMED} more" if found[NAMED:] else ""
+    has_command = (Path(folder) / "scripts/update.py").is_file()
+    command = ", or run `make update`, which leaves it as it is" if has_command else ""
+    return (
+        f"{', '.join(found[:NAMED])}{more} would be overwritten, and git, which ignores it, has no "
+        f"copy. Nothing was changed. Let git have it (git add -f {found[0]}, and commit), or move "
+        f"it away{command}."
     )
 
 

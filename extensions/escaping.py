@@ -64,6 +64,8 @@ def make_text(text: object) -> str:
 def md_text(text: object) -> str:
     """Return text that Markdown shows as it is."""
     escaped = re.sub(r"([\\`*_\[\]<>#|~$])", r"\\\1", one_line(text))
+    # at the start: a rule, a list, an underlined heading
+    escaped = re.sub(r"^(?=[-+=])|^(\d{1,9})(?=[.)](?:\s|$))", r"\1\\", escaped)
     return re.sub(r"&(?=#?\w+;)", r"\\&", escaped)
 
 

@@ -23,6 +23,9 @@ _EMAIL = re.compile(r"[A-Za-z0-9.!#&'*+/=?^_~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _LOCAL_PATH = re.compile(r"(?:\.{1,2}/|~/|/|[A-Za-z]:/)[\w./+@=,-]*")
 
+_FACT_NUMBERS = ("rows", "mean_tokens", "p95_tokens")
+_FACT_TEXTS = ("text_column", "label_column", "media_column", "eval")
+
 # Letters that Unicode does not take apart into a letter and an accent.
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "\u0131": "i"}
@@ -32,6 +35,7 @@ _LETTERS = str.maketrans(
 _FOLDERS = (
     "build configs data deploy dist docs env inference models notebooks scripts src test tests venv"
 )
+_YAML = "false n no null off on true y yes"  # no texts where nobody quotes them
 _WINDOWS = "aux con nul prn " + " ".join(f"com{n} lpt{n}" for n in range(10))
 # Packages whose import name is not the name that the locks know, or which later choices bring.
 _IMPORTS = (
@@ -39,6 +43,15 @@ _IMPORTS = (
     "pil pip pkg-resources sagemaker scipy sklearn tensorflow timm torchaudio torchvision triton "
     "trl uv wandb wheel yaml"
 )
+
+
+def as_source(address: str) -> str:
+    """Return where a template is as an update, which starts elsewhere, can read it.
+
+    A relative path becomes a full one; full paths and addresses stay.
+    """
+    is_path = address and not re.match(r"~|/|[\w.+@-]+:", address)
+    return str(Path(address).resolve()) if is_path and Path(address).exists() else address
 
 
 def title_problem(title: str) -> str:
@@ -110,7 +123,7 @@ def model_problem(model: str) -> str:
         return f"that is an address; write the hub id alone: {hub_id}"
     if "\\" in model:
         return "a backslash cannot stand here; write / instead"
-    if "/" not in model and re.fullmatch(r"[\w.-]+", model, re.ASCII):
+    if "/" not in model and re.fullmatch(r"[\w.-]{1,96}", model, re.ASCII):
         return f"write the hub id with its organisation (org/{model}), or ./{model} for a folder"
     if not _HUB_ID.fullmatch(model) or ".." in model or "--" in model or model.endswith((".", "-")):
         return "write a hub id (org/name), a path of letters, digits and _-. (./folder), or scratch"
@@ -121,6 +134,26 @@ def budget_problem(budget_usd: float) -> str:
     """Check `budget_usd`."""
     if not 0 <= budget_usd < 1e9:
         return "write an amount in US dollars, such as 100, or 0 if it is not known yet"
+    return ""
+
+
+def year_problem(year: int) -> str:
+    """Check `copyright_year`."""
+    return "" if 1900 <= year <= 9999 else "write a year, such as 2026"
+
+
+def facts_problem(facts: object) -> str:
+    """Check `data_facts`: what is read of it must be numbers and names of columns."""
+    if not isinstance(facts, dict):
+        return "write an object, such as {}"
+    for key in _FACT_NUMBERS:
+        number = facts.get(key, 1)
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 10**12:
+            return f"{key} is no number of rows or tokens; leave it out"
+    for key in _FACT_TEXTS:
+        text = facts.get(key, "text")
+        if not isinstance(text, str) or line_problem(text, 200):
+            return f"{key} is no name on one line; leave it out"
     return ""
 
 
@@ -164,10 +197,17 @@ def package_problem(package: str, taken: Set[str]) -> str:
 def _taken_problem(name: str, is_taken: bool, nearest: str) -> str:
     if not is_taken:
         return ""
-    return (
-        f"{name} is already a module of Python, a package this project installs, "
-        f"or a folder of the project; {nearest} is free"
-    )
+    lists = {
+        "a word of Python": [*keyword.kwlist, *keyword.softkwlist],
+        "a folder of the project": _FOLDERS.split(),
+        "a name that Windows keeps for itself": _WINDOWS.split(),
+        "a word of YAML": _YAML.split(),
+        "a module of Python": _standard_library(),
+    }
+    same = name.lower().replace("-", "_")
+    holders = (what for what, words in lists.items() if same in map(str.lower, words))
+    what = next(holders, "a package that this project may install")
+    return f"{name} is already {what}; {nearest} is free"
 
 
 def taken(packages: Collection[str]) -> frozenset[str]:
@@ -178,6 +218,7 @@ def taken(packages: Collection[str]) -> frozenset[str]:
 @cache
 def _always_taken() -> frozenset[str]:
     words = [*keyword.kwlist, *keyword.softkwlist, *_FOLDERS.split(), *_WINDOWS.split()]
+    words += _YAML.split()
     words += [*_IMPORTS.split(), *_standard_library()]
     return frozenset(word.lower().replace("_", "-") for word in words)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 # The C parser where PyYAML has it: the whole hook has 50 ms.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SHOWN_CHARACTERS = 60
 
 
 class Question(NamedTuple):
@@ -77,31 +79,50 @@ def problem(
 ) -> str:
     """Return what is wrong with an answer given on the command line, or an empty text.
 
-    `offered` are the values to choose from (empty: free text); `validate` runs the validator.
+    `offered` are the values to choose from (empty: free text); `validate` runs the validators of a
+    value, for a list those of each choice too.
     """
-    if question.multiselect:
-        return _list_problem(given, offered) or validate(typed(question, given))
-    value, wrong_type = _cast(question.type, given)
+    value, wrong_type = answer(question, given, offered)
     if wrong_type:
         return wrong_type
-    if offered and value not in offered:
-        return f"{value!r} is not offered; {nearest(value, offered)}"
-    return validate(value)
+    for each in value if question.multiselect else [value]:
+        if (offered or question.multiselect) and each not in offered:
+            advice = nearest(each, offered) if offered else "choose []"
+            return f"{shown(each)} is not offered; {advice}"
+    return validate(typed(question, value) if question.multiselect else value)
 
 
-def _list_problem(given: Any, offered: Sequence[Any]) -> str:
-    if isinstance(given, str):
-        try:
-            given = yaml.load(given, Loader=_Loader)
-        except yaml.YAMLError:
-            given = None
-    if not isinstance(given, list):
-        return f"write a list, such as [{', '.join(map(str, offered))}] or []"
-    for value in given:
-        if value not in offered:
-            advice = nearest(value, offered) if offered else "choose []"
-            return f"{value!r} is not offered; {advice}"
-    return ""
+def answer(question: Question, given: Any, offered: Sequence[Any] = ()) -> tuple[Any, str]:
+    """Return the value in the question's type, and what is wrong if it has none."""
+    if not question.multiselect:
+        return _cast(question.type, given)
+    value = _read(given) if isinstance(given, str) else given
+    if isinstance(value, list):
+        return value, ""
+    return None, f"write a list, such as [{', '.join(map(str, offered))}] or []"
+
+
+def shown(given: Any) -> str:
+    """Return an answer as a message may show it: short, on one line, nothing invisible."""
+    text = _text(given)
+    if not text or not text.isprintable():
+        text = repr(text)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _text(given: Any) -> str:
+    try:
+        return str(given)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def _read(text: str) -> Any:
+    """Return what a text says in YAML; None where it is none."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):  # also an impossible date, or brackets
+        return None
 
 
 def _cast(type_name: str, given: Any) -> tuple[Any, str]:
@@ -113,22 +134,27 @@ def _cast(type_name: str, given: Any) -> tuple[Any, str]:
             return (int if type_name == "int" else float)(given), ""
         except (TypeError, ValueError, OverflowError):
             kind = "a whole number such as 1" if type_name == "int" else "a number such as 100"
-            return given, f"{given!r} is not a number; write {kind}"
+            return given, f"{shown(given)} is not a number; write {kind}"
     if type_name == "bool":
-        known = re.fullmatch(r"(?i)y|yes|t|true|on|1|n|no|f|false|off|0", str(given).strip())
-        return given, "" if known else f"{given!r} is neither yes nor no; write true or false"
+        known = re.fullmatch(r"(?i)y|yes|t|true|on|1|n|no|f|false|off|0", _text(given).strip())
+        return given, "" if known else f"{shown(given)} is neither yes nor no; write true or false"
+    if type_name == "json":
+        try:
+            return json.loads(given) if isinstance(given, str) else given, ""
+        except (ValueError, RecursionError):
+            return given, "that is no JSON; write an object such as {}"
     if not isinstance(given, str | int | float):  # null, a list or a date in an answers file
-        return given, f"{given!r} is no text; put it in quotes"
-    return str(given), ""
+        return given, f"{shown(given)} is no text; put it in quotes"
+    return _text(given), ""
 
 
 def typed(question: Question, given: Any) -> Any:
     """Return an answer without a problem in the question's own type, as Copier will store it."""
     if question.multiselect:
-        chosen = yaml.load(given, Loader=_Loader) if isinstance(given, str) else given
+        chosen, _ = answer(question, given)
         return [value for value in (question.choices or {}).values() if value in chosen]
     if question.type == "bool":
-        return bool(re.fullmatch(r"(?i)y|yes|t|true|on|1", str(given).strip()))
+        return bool(re.fullmatch(r"(?i)y|yes|t|true|on|1", _text(given).strip()))
     return _cast(question.type, given)[0]
 
 

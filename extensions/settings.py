@@ -30,10 +30,23 @@ class SettingsError(ValueError):
     """A mistake in the settings, in one sentence."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                text = f"{str(key.value)[:40]} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read(path: Path, questions: Mapping[str, Question]) -> Organisation:
     """Return the settings of a file. Raises SettingsError."""
     try:
-        given = yaml.safe_load(path.read_text("utf-8"))
+        given = yaml.load(path.read_text("utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{FILE} cannot be read: {type(error).__name__}") from None
     except yaml.YAMLError as error:
@@ -41,6 +54,8 @@ def read(path: Path, questions: Mapping[str, Question]) -> Organisation:
         where = f", line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "a sign that YAML does not allow"
         raise SettingsError(f"{FILE}{where} is not YAML: {what}") from None
+    except ValueError as error:  # a date that no calendar has
+        raise SettingsError(f"{FILE} holds what YAML cannot read: {error}") from None
     if given is None:
         return Organisation()
     sections = {"name", "defaults", "fixed", "hidden", "recommended", "licences", "indexes"}

@@ -22,9 +22,9 @@ _POSITIVE = ("memory_gib", "fp16_tflops", "fp32_tflops", "bandwidth_gbps", "watt
 Row = dict[str, str]
 
 
-def text(path: Path, house: Organisation) -> str:
+def text(path: Path, settings: Organisation) -> str:
     """Return a table as the project gets it; without rows of ours the very same text."""
-    own = house.rows.get(path.stem, ())
+    own = settings.rows.get(path.stem, ())
     original = path.read_bytes().decode("utf-8")
     if not own:
         return original
@@ -32,7 +32,7 @@ def text(path: Path, house: Organisation) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, rows[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(merged(path.stem, rows, own, house.name))
+    writer.writerows(merged(path.stem, rows, own, settings.name))
     return file.getvalue()
 
 
@@ -66,23 +66,23 @@ def merged(table: str, rows: list[Row], own: Sequence[Mapping[str, str]], name: 
     return list(found.values())
 
 
-def extend(estimate: Any, house: Organisation) -> None:
+def extend(estimate: Any, settings: Organisation) -> None:
     """Give a just loaded estimate the organisation's rows. Raises SettingsError."""
-    for table, own in house.rows.items():
+    for table, own in settings.rows.items():
         rows = estimate.tables.rows(table)  # a cached list: whoever asks next gets the same one
-        rows[:] = merged(table, rows, own, house.name)
-    for number, row in enumerate(house.rows.get("gpus", ()), 1):
+        rows[:] = merged(table, rows, own, settings.name)
+    for number, row in enumerate(settings.rows.get("gpus", ()), 1):
         _check_gpu(estimate, row["name"], f"{FILE}: gpus, row {number}")
     needed = next(iter(estimate.tables.rows("prices")))
-    for number, row in enumerate(house.rows.get("prices", ()), 1):
+    for number, row in enumerate(settings.rows.get("prices", ()), 1):
         where = f"{FILE}: prices, row {number}"
         try:
-            gpu, _ = estimate.tables._own_price({**dict.fromkeys(needed, ""), **row}, where)
+            gpu, _ = estimate.tables.own_price({**dict.fromkeys(needed, ""), **row}, where)
         except estimate.EstimateError as error:
             raise SettingsError(str(error)) from None
         if gpu != row["gpu"]:
             raise SettingsError(f"{where}: gpu is {row['gpu'][:40]!r}; the table calls it {gpu}")
-    for number, row in enumerate(house.rows.get("models", ()), 1):
+    for number, row in enumerate(settings.rows.get("models", ()), 1):
         _check_model(estimate, row["hub_id"], f"{FILE}: models, row {number}")
 
 
@@ -111,11 +111,11 @@ def _check_model(estimate: Any, hub_id: str, where: str) -> None:
 
 
 def recommended(
-    ours: Mapping[str, Sequence[str]], house: Organisation, estimate: Any
+    ours: Mapping[str, Sequence[str]], settings: Organisation, estimate: Any
 ) -> dict[str, list[str]]:
     """Return the models to start from for each task. Raises SettingsError."""
     found = {task: list(models) for task, models in ours.items()}
-    for task, models in house.recommended.items():
+    for task, models in settings.recommended.items():
         where = f"{FILE}: recommended.{task}"
         named = [[model] if model != OURS else list(ours.get(task, ())) for model in models]
         found[task] = [model for group in named for model in group]

@@ -58,7 +58,7 @@ TASKS = {
         predict="data/sample/example.png",
         two="first.jpg second.jpg",
         forms="a folder for each class, or a table with the columns `image` and `label`",
-        request=r""""{\"inputs\": [\"$(base64 < data/sample/example.png | tr -d '\n')\"]}\"""",
+        request=r'''"{\"inputs\": [\"$(base64 < data/sample/example.png | tr -d '\n')\"]}"''',
     ),
     "audio_classification": Words(
         purpose="trains a model that gives each sound one of your labels",
@@ -68,7 +68,7 @@ TASKS = {
         predict="data/sample/example.flac",
         two="first.wav second.wav",
         forms="a folder for each class, or a table with the columns `audio` and `label`",
-        request=r""""{\"inputs\": [\"$(base64 < data/sample/example.flac | tr -d '\n')\"]}\"""",
+        request=r'''"{\"inputs\": [\"$(base64 < data/sample/example.flac | tr -d '\n')\"]}"''',
     ),
     "multimodal": Words(
         purpose="trains a model that answers questions about images",
@@ -80,7 +80,7 @@ TASKS = {
         forms="JSONL or Parquet with `image` and `messages`",
         request=(
             r""""{\"inputs\": [{\"image\": \"$(base64 < data/sample/example.png | tr -d '\n')\", """
-            r"""\"text\": \"What is in the image?\"}]}\""""
+            r'''\"text\": \"What is in the image?\"}]}"'''
         ),
     ),
 }

@@ -20,6 +20,9 @@ import helpers
 
 # Choices that copier.yml computes: one without a GPU, an old one, a new one.
 COMPUTED = {"gpu": ["none", "T4", "H100"]}
+GPUS = helpers.ROOT / "template/src/{{package_name}}/estimate/tables/gpus.csv"
+# What `complete` answers.
+FOLLOWING = ("base_model", "gpu_count")
 # `detail` decides what is asked, and nothing is asked here.
 LEFT_OUT = {"detail"}
 # What adds code to a project. All of their combinations are the whole matrix, in which the other
@@ -62,6 +65,11 @@ def factors() -> dict[str, list[str]]:
     return {key: [json.dumps(value) for value in values] for key, values in found.items()}
 
 
+def every_gpu() -> list[str]:
+    """Return what can be answered to the question `gpu`."""
+    return ["none", *(line.split(",")[0] for line in GPUS.read_text("utf-8").splitlines()[1:])]
+
+
 def subsets(values: list[Any]) -> list[list[Any]]:
     """Return nothing, each value alone, and all together."""
     found = [[], *([value] for value in values)]
@@ -101,7 +109,10 @@ def _not_both(pair: frozenset[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def complete(row: dict[str, str]) -> dict[str, Any]:
-    """Return answers, with a base model that the strategy can train, and GPUs to share."""
+    """Return answers, with a base model that the strategy can train, and GPUs to share.
+
+    `FOLLOWING` names both.
+    """
     answers = {key: json.loads(row[key]) for key in factors()}
     return {
         **answers,
@@ -136,7 +147,12 @@ class Coverage(NamedTuple):
             f"{len(self.pairs)} pairs: {len(self.met)} meet in {len(covering())} projects, "
             f"{len(self.refused)} are refused, {len(self.missing)} are missing.\n"
             f"All choices together: {every:,} combinations. The whole matrix, of what adds code "
-            f"({', '.join(MAIN)}): {len(accepted):,} accepted and {len(refused):,} refused."
+            f"({', '.join(MAIN)}): {len(accepted):,} accepted and {len(refused):,} refused.\n"
+            f"Left out of the pairs: {len(every_gpu()) - len(COMPUTED['gpu'])} of the "
+            f"{len(every_gpu())} answers to gpu, for which {', '.join(COMPUTED['gpu'])} stand; "
+            "where several can be chosen, selections other than none, one and all; names, numbers "
+            f"and paths, of which {' and '.join(FOLLOWING)} follow from strategy and parallelism; "
+            f"and {' and '.join(LEFT_OUT)}, which only decides what is asked."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from .facts import (
@@ -26,7 +27,8 @@ USUAL_LENGTH = {"llm": 1024, "multimodal": 1024}
 USUAL_LENGTH_OF_LABELLED_TEXT = 512
 TEXT_BESIDE_IMAGE = 512
 CPU_LENGTH = 256
-CPU_MICRO_BATCH_SIZE = 4
+CPU_MICRO_BATCH_SIZES = (4, 2, 1)
+CPU_MEMORY_GIB = 12.0  # what a machine of 16 GiB has to spare
 # Samples in one optimizer step: enough for a steady gradient, few enough for many steps.
 GLOBAL_BATCH = {"llm": 16, "multimodal": 16, "image_classification": 64}
 USUAL_GLOBAL_BATCH = 32
@@ -109,8 +111,7 @@ def sizes(facts: Facts, plan: Plan) -> Recommendation:
     shape = facts.shape
     length, whole = sequence_length(facts, shape), global_batch_size(facts)
     if facts.gpu is None:
-        cpu = Sizes(length, CPU_MICRO_BATCH_SIZE, whole, False)
-        return Recommendation(cpu, "Small steps, so that a CPU shows progress.")
+        return _on_cpu(facts, plan, length, whole)
     per_gpu = whole // facts.gpu_count
     if facts.model == SCRATCH:
         micro = max(m for m in range(1, min(8, per_gpu) + 1) if per_gpu % m == 0)
@@ -136,6 +137,24 @@ def sizes(facts: Facts, plan: Plan) -> Recommendation:
         tuple(_rejected(facts, shape, plan, chosen)),
         "Longer rows or a larger model halve the micro-batch; the global batch stays.",
     )
+
+
+def _on_cpu(facts: Facts, plan: Plan, length: int, whole: int) -> Recommendation:
+    """The largest small step that an ordinary machine's memory holds."""
+    reason = "Small steps, so that a CPU shows progress."
+    shape = None if facts.model == SCRATCH else facts.shape
+    for checkpointing, micro in product((False, True), CPU_MICRO_BATCH_SIZES):
+        chosen = Sizes(length, micro, whole, checkpointing)
+        memory = None if shape is None else facts.memory(shape, plan, chosen)
+        if memory is None:
+            return Recommendation(chosen, reason)
+        reason = (
+            f"Small steps: {STRATEGY_LABELS[plan.strategy]} training then needs about "
+            f"{memory.peak_gib:.1f} GiB of the machine's memory."
+        )
+        if memory.peak_gib <= CPU_MEMORY_GIB:
+            break
+    return Recommendation(chosen, reason)
 
 
 def _rejected(facts: Facts, shape: Any, plan: Plan, chosen: Sizes) -> Iterator[tuple[str, str]]:
@@ -204,7 +223,7 @@ def learning_rate(facts: Facts, strategy: str) -> Recommendation:
             return Recommendation("1e-5", f"Every weight of a large model ({size(shape)}) moves.")
         return Recommendation("2e-5", "Every weight of a language model moves a little.")
     if facts.task == "audio_classification":
-        if billions > LARGE_AUDIO_ENCODER:
+        if shape is not None and billions > LARGE_AUDIO_ENCODER:
             return Recommendation("1e-5", f"A large audio encoder ({size(shape)}) moves little.")
         return Recommendation("3e-5", "Every weight of an audio encoder moves a little.")
     if shape is not None and billions > LARGE_ENCODER:

@@ -6,6 +6,7 @@ python scripts/setup_env.py
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -19,11 +20,10 @@ from typing import Any
 
 from machine import environments, nvidia, steps, torch_build
 from machine.environments import Project
-from machine.install_errors import SetupError
+from machine.install_errors import AGAIN, SetupError, of_system
 from machine.packages import Installer, byte_compile
 
 ROOT = Path(__file__).resolve().parent.parent
-STAMP = ".ml-template-requirements"
 RUNNING = "setup.running"
 TOOLS = ("uv", "venv", "conda")
 
@@ -46,17 +46,15 @@ def main() -> int:
     started = time.monotonic()
 
     def record(status: str, message: str, remedy: str = "") -> None:
-        steps.record(ROOT, "setup", status, time.monotonic() - started, message, remedy)
+        with contextlib.suppress(OSError):  # a full disk, for one; what failed was printed
+            steps.record(ROOT, "setup", status, time.monotonic() - started, message, remedy)
 
     try:
         message = set_up(ROOT, force)
-    except SetupError as error:
-        print(f"error: {error}.\n  {error.remedy}.", file=sys.stderr)
-        record("failed", str(error), error.remedy)
-        return 1
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        record("failed", str(error), "mend this, then run `make setup` again")
+    except (SetupError, OSError) as error:
+        failure = of_system(error) if isinstance(error, OSError) else error
+        print(f"error: {failure}.\n  {failure.remedy}.", file=sys.stderr)
+        record("failed", str(failure), failure.remedy)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted; `make setup` goes on from here.", file=sys.stderr)
@@ -76,6 +74,8 @@ def set_up(root: Path, force: bool = False) -> str:
     """Bring `.venv` to what requirements.txt pins; return what was done."""
     settings = read_settings(root)
     project = Project(root, settings.python)
+    if os.path.lexists(project.venv) and not project.venv.is_dir():
+        raise SetupError(".venv is in the way: it is no folder", f"remove it, {AGAIN}")
     stamp = read_stamp(project)
     build = choose_build(settings, stamp)
     wanted = {
@@ -116,7 +116,7 @@ def set_up(root: Path, force: bool = False) -> str:
     say("byte-compiling, so that imports are quick")
     byte_compile(project, installed)
     stamp_text = json.dumps({**wanted, "python": installed.version})
-    steps.write_atomically(project.venv / STAMP, stamp_text + "\n")
+    steps.write_atomically(project.venv / steps.STAMP, stamp_text + "\n")
     return f"Python {installed.version} and the pinned packages are in .venv"
 
 
@@ -133,23 +133,32 @@ def read_settings(root: Path) -> Settings:
         raise SetupError(f"{name} is missing", f"restore it (`git checkout {name}`)") from error
     except ValueError as error:
         raise SetupError(f"pyproject.toml cannot be read ({error})", "mend that line") from error
-    tool = pyproject.get("tool", {}).get("ml-template", {}).get("environment", "uv")
+    if b"\n<<<<<<< " in b"\n" + pins:
+        raise SetupError("requirements.txt has conflicts", f"resolve them, {AGAIN}")
+    tool = _table(_table(pyproject, "tool"), "ml-template").get("environment", "uv")
     if tool not in TOOLS:
         raise SetupError(
             f"pyproject.toml says [tool.ml-template] environment = {tool!r}",
             f"write one of {', '.join(TOOLS)}",
         )
-    python = pyproject.get("project", {}).get("requires-python", ">=3.11,<3.14")
+    python = str(_table(pyproject, "project").get("requires-python", ">=3.11,<3.14"))
     torch = re.search(rb"(?m)^torch==([\d.]+)", pins)
     return Settings(
         tool, python, hashlib.sha256(pins).hexdigest(), torch[1].decode() if torch else ""
     )
 
 
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = document.get(name, {})
+    if not isinstance(table, Mapping):
+        raise SetupError(f"pyproject.toml has {name} as a value", f"write a table, {AGAIN}")
+    return table
+
+
 def read_stamp(project: Project) -> dict[str, Any]:
     """Return what the last finished installation wrote; empty if none did."""
     try:
-        stamp = json.loads((project.venv / STAMP).read_text(encoding="utf-8"))
+        stamp = json.loads((project.venv / steps.STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}

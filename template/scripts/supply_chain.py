@@ -15,9 +15,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from machine import environments, pip_config
+from machine.commands import mask
 from machine.environments import Installed, Project
 from machine.install_errors import SetupError
 
@@ -27,11 +28,20 @@ AUDIT = ("pip-audit==2.10.1", "pip-audit")
 LICENCES = ("pip-licenses==5.5.5", "pip-licenses")
 SBOM = ("cyclonedx-bom==7.5.0", "cyclonedx-py")
 
+REFUSED = "\0"  # in the place of a bracket that leaves no choice
 LONG_NAMES = (
     ("GNU Affero General Public License", "AGPL"),
     (r"GNU (Lesser|Library or Lesser) General Public License", "LGPL"),
     ("GNU General Public License", "GPL"),
 )
+
+
+class Said(NamedTuple):
+    """A tool's exit code, what it printed, and of what it complained."""
+
+    code: int
+    output: str
+    errors: str
 
 
 def main() -> int:
@@ -68,16 +78,16 @@ def audit(more: Sequence[str]) -> None:
         if not (ROOT / name).is_file():
             continue
         done = _run(AUDIT, "--requirement", name, *options, *more)
-        if done.returncode == 0:
+        if done.code == 0:
             print(f"{name}: no known vulnerability")
             continue
-        if done.stdout.strip():
-            print(done.stdout)
+        if done.output.strip():
+            print(done.output)
             raise SetupError(
                 f"{name} pins packages with known vulnerabilities",
                 "take newer ones: `make lock ARGS=--upgrade`, then `make setup test`",
             )
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = (done.errors.splitlines() or ["no message"])[-1]
         raise SetupError(
             f"{name} could not be audited ({last[:200]})",
             "run it where the service that knows them can be reached, or ask the other one: "
@@ -88,19 +98,19 @@ def audit(more: Sequence[str]) -> None:
 def licences() -> None:
     """Print the licence of every package. Raises SetupError for those that are refused."""
     done = _run(LICENCES, "--python", _installed().program, "--format", "json", "--with-urls")
-    if done.returncode:
-        raise SetupError(f"pip-licenses failed ({done.stderr.strip()[-200:]})", "read its message")
-    packages: list[dict[str, str]] = json.loads(done.stdout)
+    if done.code:
+        raise _failed("pip-licenses", done)
+    packages: list[dict[str, str]] = json.loads(done.output)
     print("| package | version | licence | home |\n|---|---|---|---|")
     for each in packages:
         row = (each["Name"], each["Version"], each["License"], each["URL"])
         print(f"| {' | '.join(part.replace('|', '/') for part in row)} |")
     policy = _policy()
-    accepted = {name.lower() for name in policy.get("accepted-packages", [])}
+    accepted = {_normal(name) for name in policy.get("accepted-packages", [])}
     wrong = [
         f"{each['Name']} ({each['License']})"
         for each in packages
-        if each["Name"].lower() not in accepted and is_refused(each["License"], policy["refused"])
+        if _normal(each["Name"]) not in accepted and is_refused(each["License"], policy["refused"])
     ]
     if wrong:
         raise SetupError(
@@ -110,14 +120,33 @@ def licences() -> None:
         )
 
 
+def _normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def is_refused(licence: str, refused: Sequence[str]) -> bool:
-    """Whether each choice (`A OR B`) that a licence leaves has a refused name in it."""
+    """Whether a refused name is in each choice (`A OR B`) of something that holds (`A AND B; C`).
+
+    As in SPDX expressions, brackets come first, then AND, then OR. Where a bracket belongs to a
+    name, as in `GNU General Public License v2 (GPLv2)`, both count.
+    """
     for long, short in LONG_NAMES:
         licence = re.sub(long, short, licence)
     names = [re.compile(rf"(?<![A-Za-z]){re.escape(name)}", re.IGNORECASE) for name in refused]
-    return all(
-        any(name.search(choice) for name in names) for choice in re.split(r"\bOR\b", licence)
-    )
+    names.append(re.compile(REFUSED))
+
+    def has_no_choice(text: str) -> bool:
+        return any(
+            all(any(name.search(choice) for name in names) for choice in re.split(r"\bOR\b", part))
+            for part in text.split(";")
+        )
+
+    bracket = re.compile(r"\(([^()]*)\)")
+    while inner := bracket.search(licence):
+        verdict = REFUSED if has_no_choice(inner[1]) else ""
+        licence = f"{licence[: inner.start()]} {verdict} {licence[inner.end() :]}"
+    return has_no_choice(licence)
 
 
 def write_sbom(output: str) -> None:
@@ -125,9 +154,18 @@ def write_sbom(output: str) -> None:
     kind = "XML" if output.endswith(".xml") else "JSON"
     options = ("--pyproject", "pyproject.toml", "--output-reproducible", "--output-format", kind)
     done = _run(SBOM, "environment", _installed().program, *options, "--output-file", output)
-    if done.returncode:
-        raise SetupError(f"cyclonedx-py failed ({done.stderr.strip()[-200:]})", "mend that")
+    if done.code:
+        raise _failed("cyclonedx-py", done)
     print(f"{output}: CycloneDX, of the packages in .venv")
+
+
+def _failed(tool: str, said: Said) -> SetupError:
+    """Show all that the tool said, and say what usually helps."""
+    print(said.errors, file=sys.stderr)
+    return SetupError(
+        f"{tool} failed, as it says above",
+        "make setup, so that `.venv` is whole, then run this command again",
+    )
 
 
 def _policy() -> dict[str, Any]:
@@ -153,17 +191,21 @@ def _installed() -> Installed:
     return installed
 
 
-def _run(tool: tuple[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a tool at its pinned version, fetched from where the project's packages come from."""
+def _run(tool: tuple[str, str], *arguments: str | Path) -> Said:
+    """Run a tool at its pinned version, fetched from where the project's packages come from.
+
+    The passwords of package indexes are in nothing that it says.
+    """
     uv = environments.find_uv(_project(), lambda line: print(line, file=sys.stderr))
     pip = pip_config.parse(pip_config.read(ROOT))
     own = pip_config.for_uv(pip, os.environ, pip_config.uv_file_settings(ROOT, os.environ))
     package, program = tool
     command = [uv, "tool", "run", "--quiet", "--from", package, program, *arguments]
     environment = {**os.environ, **own, "PYTHONPATH": ""}
-    return subprocess.run(
+    done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+    return Said(done.returncode, mask(done.stdout), mask(done.stderr).strip())
 
 
 if __name__ == "__main__":

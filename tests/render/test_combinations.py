@@ -32,6 +32,7 @@ def test_the_numbers_are_printed() -> None:
     assert done.returncode == 0, done.stderr
     assert f"make {len(found.pairs)} pairs: {len(found.met)} meet in " in done.stdout
     assert f"{len(found.refused)} are refused, 0 are missing" in done.stdout
+    assert f"of the {len(combinations.every_gpu())} answers to gpu" in done.stdout
 
 
 def test_a_missing_pair_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

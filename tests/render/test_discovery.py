@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import yaml
 from jinja2 import Environment
 
 import helpers
+import terminals
 from extensions import conflicts
 from extensions import context as context_module
 
@@ -182,36 +180,10 @@ def test_the_whole_template_keeps_the_files_of_a_user_who_says_so(folder: Path) 
 
 def test_on_a_terminal_copier_asks_for_each_file(small: Path, folder: Path) -> None:
     """Also with --defaults, which answers the questions only."""
-    screen, code = on_a_terminal(
-        [*COPY, "--data=license=Apache-2.0", str(small), str(folder)], "Overwrite", answer="n"
-    )
+    command = [*COPY, "--data=license=Apache-2.0", str(small), str(folder)]
+    environment = {**os.environ, "ML_TEMPLATE_HOOKS": "off"}
+    screen, code = terminals.run(command, folder, environment, "Overwrite", answer="n")
     assert code == 0, screen
     assert "Overwrite README.md?" in screen and "Overwrite pyproject.toml?" in screen
     assert contents(folder).items() >= MINE.items()
     assert (folder / ".copier-answers.yml").is_file()
-
-
-def on_a_terminal(command: list[str], question: str, answer: str) -> tuple[str, int]:
-    """Run a command on a terminal of its own, and answer whenever it asks and waits."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execve(command[0], command, {**os.environ, "ML_TEMPLATE_HOOKS": "off", "TERM": "xterm"})
-    screen, answered, end = "", 0, time.monotonic() + 60
-    while time.monotonic() < end:
-        if not select.select([terminal], [], [], 0.3)[0]:
-            # the prompt is drawn twice: answer what is new since the last answer
-            if question in screen[answered:]:
-                answered = len(screen)
-                os.write(terminal, answer.encode())
-            continue
-        try:
-            read = os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not read:
-            break
-        screen += read.decode("utf-8", "replace")
-        if b"\x1b[6n" in read:  # where is the cursor?
-            os.write(terminal, b"\x1b[1;1R")
-    os.close(terminal)
-    return screen, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import helpers
+import ownership
 from projects import Rendered
 
 pytestmark = pytest.mark.render
@@ -38,6 +39,30 @@ def test_python_files_have_no_package_name_inside_the_package(template: Path) ->
     """Relative imports: a file of the package is plain Python, read in place."""
     inside = [path for path in template.rglob("*.jinja") if "{{package_name}}" in path.parts]
     assert [path for path in inside if path.name.endswith(".py.jinja")] == []
+
+
+def test_each_file_is_the_users_or_the_templates_and_says_so(project: Rendered) -> None:
+    said = ownership.table((project.root / "README.md").read_text("utf-8"))
+    names = project.names()
+    assert [name for name in sorted(names) if not ownership.owner(said, name)] == []
+    unused = [each for each in said if not any(ownership.covers(each, name) for name in names)]
+    assert unused == [], "the README speaks of files that are not there"
+    assert list(ownership.unmarked(project.root, said, names)) == []
+
+
+def test_the_users_modules_are_the_same_everywhere(project: Rendered) -> None:
+    package = f"src/{project.answers['package_name']}"
+    said = ownership.table((project.root / "README.md").read_text("utf-8"))
+    modules = sorted(each[len(package) + 1 :] for each in said if each.startswith(f"{package}/"))
+    docstring = (project.root / package / "__init__.py").read_text("utf-8")
+    agents = (project.root / "AGENTS.md").read_text("utf-8")
+    guide = (helpers.ROOT / "docs/updating.md").read_text("utf-8")
+    for text in (
+        re.findall(r"Yours: (.*?)\. ", docstring)[0],
+        re.findall(r"own files are (.*?) in `src", agents)[0],
+        re.findall(r"(?m)^\| (.*) of the package \| you; ", guide)[0],
+    ):
+        assert sorted(re.findall(r"\w+\.py", text)) == modules
 
 
 def expected_files(template: Path, answers: dict[str, Any]) -> list[str]:

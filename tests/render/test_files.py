@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+import documents
 import helpers
 from projects import Rendered
 
@@ -205,3 +206,29 @@ def test_local_links_and_commands_in_documents_exist(project: Rendered) -> None:
             if not (project.root / script).exists():
                 problems.append(f"{name}: python {script}")
     assert problems == []
+
+
+def test_the_readme_says_where_runs_are_recorded(project: Rendered) -> None:
+    readme = (project.root / "README.md").read_text("utf-8")
+    said = [name for name in ("Weights & Biases", "MLflow") if name in readme]
+    names = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
+    assert said == [name for key, name in names.items() if key in project.answers["tracking"]]
+    assert ("docs/training.md#trackers" in readme) == bool(said)
+
+
+def test_the_requests_in_documents_are_json(project: Rendered) -> None:
+    """Their shell, with a curl that shows what it would send."""
+    show = "API_KEY=; curl() { printf '%s' \"${@: -1}\"; }"
+    asked = 0
+    for path in (project.root / "README.md", project.root / "docs/deployment.md"):
+        for block in documents.blocks(path):
+            for call in re.findall(r"(?m)^curl (?:.*\\\n)*.*/v1/predict(?:.*\\\n)*.*", block.text):
+                sent = subprocess.run(
+                    ["bash", "-euc", f"{show}\n{call}"],
+                    cwd=project.root,
+                    capture_output=True,
+                    check=True,
+                )
+                assert json.loads(sent.stdout)["inputs"], call
+                asked += 1
+    assert asked >= ("fastapi" in project.answers["serving"])

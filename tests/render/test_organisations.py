@@ -142,16 +142,10 @@ def test_set_up_hands_pip_the_index_unless_the_user_has_one(
 
 def test_settings_that_decide_nothing_change_nothing(tmp_path: Path) -> None:
     template = fork_of(tmp_path / "template")
-    plain = contents(copy(tmp_path / "plain", template))
+    plain = helpers.contents(copy(tmp_path / "plain", template).root)
     (template / forks.SETTINGS).write_text("name: Acme\n", "utf-8")
-    assert contents(copy(tmp_path / "named", template)) == plain
+    assert helpers.contents(copy(tmp_path / "named", template).root) == plain
     assert "pip.conf" not in plain and b"uv.index" not in plain["pyproject.toml"]
-
-
-def contents(project: Rendered) -> dict[str, bytes]:
-    return {
-        path.relative_to(project.root).as_posix(): path.read_bytes() for path in project.files()
-    }
 
 
 def test_the_settings_of_this_repository_make_a_project(tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def test_no_other_project_changes(template: Path, tmp_path: Path) -> None:
 
 def contents(project: Path) -> dict[str, bytes]:
     """Return every file but the answers, which say where the template is."""
-    files = (path for path in project.rglob("*") if path.is_file())
-    found = {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
+    found = helpers.contents(project)
     del found[".copier-answers.yml"]
     return found

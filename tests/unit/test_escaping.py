@@ -80,6 +80,9 @@ def test_markdown_marks_are_text_and_plain_words_stay_plain() -> None:
     assert escaping.md_text("*a* [b](c) <d> `e`") == r"\*a\* \[b\](c) \<d\> \`e\`"
     assert escaping.md_text("O'Brien & Sons: R&D (v2)") == "O'Brien & Sons: R&D (v2)"
     assert escaping.md_text("&lt;") == r"\&lt;"
+    for text in ("---", "- item", "+ item", "1. item", "2) item", "==="):
+        assert "\\" in escaping.md_text(text), "a list, a rule or a heading at a line's start"
+    assert escaping.md_text("2.5 GiB - or 3") == "2.5 GiB - or 3"
 
 
 def test_docker_expands_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_derived_names_are_valid_whatever_the_title(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["torch", "json", "class", "match", "tests", "inference", "con", "yaml"]
+    "name", ["torch", "json", "class", "match", "tests", "inference", "con", "yaml", "null"]
 )
 def test_a_name_in_use_is_refused_and_a_free_one_named(name: str) -> None:
     problem = names.package_problem(name, TAKEN)
@@ -159,6 +160,7 @@ def test_a_model_by_hub_id_or_path_is_accepted(model: str) -> None:
         ("https://huggingface.co/Qwen/Qwen3-4B", "Qwen/Qwen3-4B"),
         ("https://example.org", "org/name"),
         ("gpt2", "org/gpt2"),
+        ("x" * 97, "(org/name)"),
         ("C:\\models\\x", "write /"),
         ("", "org/name"),
         ("org/name; rm -rf ~", "org/name"),
@@ -211,3 +213,15 @@ def test_an_impossible_budget_is_refused(budget: float) -> None:
 def test_a_folder_becomes_a_title(folder: str, title: str) -> None:
     assert names.as_title(folder) == title
     assert names.title_problem(names.as_title(folder)) == ""
+
+
+def test_a_template_beside_the_project_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ml-template").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    full = str(tmp_path / "ml-template")
+    assert names.as_source("../ml-template") == names.as_source(full) == full
+    for address in ("gh:org/t", "git@host.org:org/t.git", "https://host.org/t", "~/t", "gone", ""):
+        assert names.as_source(address) == address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -256,13 +257,27 @@ def test_the_command_line_shows_the_reason_and_no_traceback(template: Path, tmp_
     assert "Traceback" not in done.stderr
 
 
-def test_a_misspelt_question_is_mentioned(
-    template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_misspelt_question_is_refused_but_not_a_stored_one(
+    template: Path, tmp_path: Path
 ) -> None:
-    copier.run_copy(
-        str(template), tmp_path / "x", data={"taks": "llm"}, defaults=True, unsafe=True, quiet=True
-    )
-    assert "taks is no question; did you mean task?" in capsys.readouterr().err
+    repository, project = tmp_path / "template", tmp_path / "project"
+    shutil.copytree(template, repository)
+    helpers.commit_all(repository, "first", "1.0.0")
+    options: dict[str, Any] = {"defaults": True, "unsafe": True, "quiet": True, "overwrite": True}
+    misspelt = {**helpers.ANSWERS, "taks": "llm"}
+    with pytest.raises(UserMessageError, match=r"^taks is no question; did you mean task\?$"):
+        copier.run_copy(str(repository), project, data=misspelt, **options)
+    assert not project.exists()
+
+    helpers.copy_project(project, template=repository)
+    with (project / ".copier-answers.yml").open("a", encoding="utf-8") as file:
+        file.write("taks: llm\n")  # as if it had been a question
+    helpers.commit_all(project, "generated")
+    with pytest.raises(UserMessageError, match=r"^licence is no question; did you mean license\?$"):
+        copier.run_update(project, data={"licence": "MIT"}, **options)
+    assert helpers.git(project, "status", "--porcelain") == ""
+    helpers.update_project(project, license="MIT")
+    assert (stored_answers(project)["license"], "taks" in stored_answers(project)) == ("MIT", False)
 
 
 def test_a_stored_answer_that_became_impossible_is_computed_anew(

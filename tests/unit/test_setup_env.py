@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fake_uv import Machine, report
+from serving import wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -123,9 +123,7 @@ def test_an_interrupted_installation_is_made_anew(
 ) -> None:
     started = tmp_path / "installing"
     process = box.start(project, FAKE_UV_HANGS=str(started))
-    deadline = time.monotonic() + 30
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(started.exists, 30)
     half_made = project / ".venv" / "half"
     half_made.touch()
     os.killpg(process.pid, how)

@@ -143,6 +143,8 @@ def test_pips_mirror_reaches_uv_and_its_password_reaches_no_log(
         ("https://u:p@w@h.example/a", "https://***@h.example/a"),
         ("'http://u:p@h', me@example.org", "'http://***@h', me@example.org"),
         ("https://h.example/a@b", "https://h.example/a@b"),
+        ("'https://u:p/a/s@h.example/a'", "'https://***@h.example/a'"),
+        ("https://u:1/2@h.example", "https://***@h.example"),
     ],
 )
 def test_credentials_are_masked(text: str, masked: str) -> None:

@@ -24,8 +24,8 @@ class Result:
 
 
 def mask(text: str) -> str:
-    """Hide `user:password@` in URLs."""
-    return re.sub(r"(\w://)[^\s/'\"]+@", r"\1***@", text)
+    """Hide `user:password@` in URLs, also a password that holds a `/`, which git refuses."""
+    return re.sub(r"(\w://)(?:[^\s/'\"]+|[^\s/:'\"]+:[^\s'\"]+)@", r"\1***@", text)
 
 
 def run(

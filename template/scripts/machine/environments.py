@@ -199,7 +199,8 @@ def _fetch_uv(project: Project, own: Path) -> None:
     if not _output([*pip, "--version"]):
         # A Python without pip (Copier's own, Debian's without python3-pip): venv brings one.
         project.run(python, "-m", "venv", "--clear", own / "pip")
-        pip = (next(own.glob("pip/*/python*")), "-m", "pip")
+        made = (own / "pip" / folder for folder in ("bin", "Scripts"))
+        pip = (next(path for folder in made for path in folder.glob("python*")), "-m", "pip")
     # `--target` is allowed where the distribution forbids pip to touch its own Python (PEP 668).
     arguments = ("install", "--quiet", "--no-input", "--disable-pip-version-check")
     minimum = ".".join(map(str, OLDEST_UV))

@@ -11,10 +11,13 @@ from pathlib import Path
 from . import environments, pip_config
 from .commands import run
 from .environments import Installed, Project
-from .install_errors import SetupError
+from .install_errors import SetupError, explain
 
 # Settings of the shell that would send packages elsewhere or start another Python.
 DISTURBING = ("UV_SYSTEM_PYTHON", "PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_USER")
+
+INDEX_FAILED = r"Could not fetch URL (?!.* 404 )|Retrying|not a trusted"
+YANKED = re.compile(r"`([\w.=+-]+)` is yanked|yanked version: '([\w.-]+)'")
 
 # Byte-compile what start-up may import; Python compiles the rest at its first use. Measured for
 # the llm project on 2 cores: all 11 800 files take 36 s of CPU time (21 s in parallel), these
@@ -78,9 +81,7 @@ class Installer:
                 backend = None
             self._install_with_uv(installed, uv, backend, changed)
         if self.tool != "uv":
-            self.say("installing the pinned packages with pip")
-            command = ("-m", "pip", "install", "--no-input", "--no-compile")
-            self.project.run(installed.program, *command, "-r", "requirements.txt", env=self.env)
+            self._install_with_pip(installed)
         add_source_path(self.project, installed)
 
     def _install_with_uv(
@@ -96,7 +97,8 @@ class Installer:
             what += ("--torch-backend", backend)
         target = ("--python", installed.program)
         try:
-            self.project.run(uv, "pip", "install", *target, *what, env=self.env)
+            output = self.project.run(uv, "pip", "install", *target, *what, env=self.env)
+            self._mention_yanked(output)
         except SetupError as error:
             if backend is None or "cannot be reached" not in str(error):
                 raise
@@ -105,6 +107,30 @@ class Installer:
                 f"{error.remedy}; where that index is closed to you, add a mirror that has "
                 "PyTorch to your pip configuration (find-links or index-url)",
             ) from error
+
+    def _install_with_pip(self, installed: Installed) -> None:
+        self.say("installing the pinned packages with pip")
+        command = (installed.program, "-m", "pip", "install", "--no-input")
+        pins = ("-r", "requirements.txt")
+        try:
+            self._mention_yanked(self.project.run(*command, "--no-compile", *pins, env=self.env))
+        except SetupError as error:
+            if "does not have the pinned" not in str(error):
+                raise
+            # That an index refused or failed pip says only where it is asked to say more.
+            more = (*command, "--dry-run", "-vv", *pins)
+            root, log = self.project.root, self.project.log
+            said = run(more, log=log, cwd=root, env=self.env, quiet=True).output.splitlines()
+            if causes := [line for line in said if re.search(INDEX_FAILED, line)]:
+                raise explain("\n".join(causes), str(log.relative_to(root))) from error
+            raise
+
+    def _mention_yanked(self, output: str) -> None:
+        for by_uv, by_pip in YANKED.findall(output):
+            self.say(
+                f"note: {by_uv or by_pip} was withdrawn by its authors (yanked); it is installed "
+                "because it is pinned: `make lock ARGS=--upgrade` pins a newer one"
+            )
 
     def _own_sources(self) -> bool:
         """Whether the user has package sources of their own."""

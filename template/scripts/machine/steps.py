@@ -10,6 +10,7 @@ from typing import Any
 STATE = ".ml-template"
 REPORT = "setup-report.json"
 ORDER = ("setup", "doctor", "smoke")
+STAMP = ".ml-template-requirements"  # in .venv: what was installed last
 
 
 def read(root: Path) -> list[dict[str, Any]]:
