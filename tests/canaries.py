@@ -34,6 +34,9 @@ def forms(secret: str) -> dict[str, bytes]:
     found = {"raw": raw, "hex": raw.hex().encode()}
     found |= {coding: secret.encode(f"{coding}-le") for coding in ("utf-16", "utf-32")}  # numpy
     found["url"] = quote(secret, safe="").encode()
+    found["JSON"] = json.dumps(secret)[1:-1].encode()
+    found["repr"] = repr(secret)[1:-1].encode()
+    found |= {f"line {n}": line.encode() for n, line in enumerate(secret.splitlines(), start=1)}
     for shift in range(3):  # bytes before it move the letters of base64
         # the first and the last letters also depend on the neighbours
         coded = base64.b64encode(b"\0" * shift + raw + b"\0\0")

@@ -86,20 +86,41 @@ def test_set_up_leaves_no_password_of_the_index(tool: str, source: str, tmp_path
         else:
             (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {address}\n", "utf-8")
             environment["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
-        done = subprocess.run(
-            [sys.executable, "scripts/setup_env.py"],
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = run(project, environment, "setup_env")
     said = done.stdout + done.stderr
     assert (done.returncode == 0) == (source != "a wrong password"), said
     assert SECRET not in said
     # the log holds what the installer said
     assert "kanarie" in (project / ".ml-template/setup.log").read_text("utf-8")
+    assert canaries.search([project], {"password": SECRET, "basic": ALLOWED.split()[1]}) == []
+
+
+def run(
+    project: Path, environment: dict[str, str], script: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's scripts that need no packages."""
+    command = [sys.executable, f"scripts/{script}.py", *arguments]
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("command", ["audit", "licences", "sbom"])
+def test_what_looks_at_packages_repeats_no_password(command: str, tmp_path: Path) -> None:
+    project = helpers.copy_project(tmp_path / "project")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    environment = {**ours, **tool_environment(), "UV_CACHE_DIR": str(tmp_path / "cache")}
+    environment["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
+    put_package(tmp_path / "index")
+    with guarded(tmp_path / "index") as host:
+        for password in (SECRET, f"{SECRET}x"):  # the tool is not there; nor may it be asked for
+            address = f"http://me:{password}@{host}/simple"
+            (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {address}\n", "utf-8")
+            done = run(project, environment, "supply_chain", command)
+            said = done.stdout + done.stderr
+            assert done.returncode == 1 and "error: " in said and "Traceback" not in said
+            assert SECRET not in said
     assert canaries.search([project], {"password": SECRET, "basic": ALLOWED.split()[1]}) == []
 
 

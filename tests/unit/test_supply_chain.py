@@ -16,11 +16,15 @@ pytestmark = pytest.mark.unit
 supply_chain = script("supply_chain")
 
 REFUSED = ["AGPL", "GPL", "UNKNOWN"]
+PASSWORD = "KanarieIndex-lKjHgFd"  # pragma: allowlist secret
 FAKE_UV = f"""#!{sys.executable}
 import os, sys
 if sys.argv[1:] == ["--version"]:
     print("uv 0.13.9")
     sys.exit()
+if "--output-file" in sys.argv:
+    with open(sys.argv[-1], "w") as file:
+        file.write(" ".join(sys.argv[1:]))
 print(os.environ["OUT"], end="")
 print(os.environ["ERR"], end="", file=sys.stderr)
 sys.exit(int(os.environ["CODE"]))
@@ -35,6 +39,10 @@ sys.exit(int(os.environ["CODE"]))
         *(("GNU Affero General Public License v3", True), ("MIT License; GPLv3", True)),
         *(("LGPL-2.1-or-later", False), ("Apache-2.0 OR GPL-2.0-only", False), ("MIT", False)),
         ("GNU Lesser General Public License v3 (LGPLv3)", False),
+        *(("GPL-3.0-only AND (MIT OR BSD-3-Clause)", True), ("(MIT OR GPL-2.0) AND MIT", False)),
+        *(("MIT OR (ISC AND GPL-2.0-only)", False), ("MIT OR GPL-2.0-only AND ISC", False)),
+        *(("(GPL-2.0-only OR AGPL-3.0) AND MIT", True), ("MIT; GPLv2 OR ISC", False)),
+        *(("((GPL-2.0-only))", True), ("MIT (", False)),
         ("GNU Library or Lesser General Public License (LGPL)", False),
     ],
 )
@@ -72,14 +80,49 @@ def test_an_audit_says_clean_only_when_it_was_one(tmp_path: Path) -> None:
 def test_a_refused_licence_is_named_until_somebody_accepts_it(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     names = {"Version": "1", "URL": "UNKNOWN"}
-    packages = [{"Name": "A", "License": "MIT"}, {"Name": "B", "License": "GPLv3"}]
+    packages = [{"Name": "A", "License": "MIT"}, {"Name": "B_c", "License": "GPLv3"}]
     listed = json.dumps([{**names, **each} for each in packages])
     policy = '[tool.ml-template.licences]\nrefused = ["GPL"]\n'
     file = project / "pyproject.toml"
     file.write_text(file.read_text("utf-8") + policy, "utf-8")
     assert run(project, "licences")[0] == 1  # nothing is installed
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    make_environment(project)
     code, said = run(project, "licences", out=listed)
-    assert code == 1 and "refuses the licence of B (GPLv3)" in said and "| A | 1 | MIT |" in said
-    file.write_text(file.read_text("utf-8") + 'accepted-packages = ["b"]\n', "utf-8")
+    assert code == 1 and "refuses the licence of B_c (GPLv3)" in said and "| A | 1 | MIT |" in said
+    file.write_text(file.read_text("utf-8") + 'accepted-packages = ["b-C"]\n', "utf-8")
     assert run(project, "licences", out=listed)[0] == 0
+
+
+def make_environment(project: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sbom.json", "JSON"), ("parts.xml", "XML")])
+def test_the_bill_of_materials_is_of_what_is_installed(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    project = make_project(tmp_path / "project")
+    words = ("sbom", "--output", name) if kind == "XML" else ("sbom",)
+    assert "there is no .venv" in run(project, *words)[1] and not (project / name).exists()
+    make_environment(project)
+    assert run(project, *words) == (0, f"{name}: CycloneDX, of the packages in .venv\n")
+    asked = (project / name).read_text("utf-8")
+    assert f"{supply_chain.SBOM[0]} cyclonedx-py environment {project / '.venv'}" in asked
+    assert f"--output-format {kind}" in asked
+    code, said = run(project, *words, err="no such Python", code=2)
+    assert code == 1 and said.startswith("no such Python\nerror: cyclonedx-py failed, as it says")
+
+
+@pytest.mark.parametrize("command", ["audit", "licences", "sbom"])
+def test_no_password_of_an_index_is_repeated_also_where_it_is_cut(
+    tmp_path: Path, command: str
+) -> None:
+    project = make_project(tmp_path / "project")
+    make_environment(project)
+    address = f"https://me:{PASSWORD}@host/simple"
+    for told in (f"no {address}", f"{'.' * 170} {address}", f"{address} {'.' * 170}"):
+        code, said = run(project, command, err=told, code=1)
+        assert code == 1 and ("https://***@host/simple" in said or len(told) > 200)
+        assert not any(PASSWORD[i : i + 6] in said for i in range(len(PASSWORD) - 5)), said
+    said = run(project, command, out=f"a hole at {address}", code=1)[1]
+    assert PASSWORD not in said

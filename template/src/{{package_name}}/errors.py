@@ -48,7 +48,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             sys.excepthook = _print_redacted
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}; mend that and run again", file=sys.stderr)
+        said = f"error: {where}{error.strerror}; mend that and run again"
+        print(redacted(said), file=sys.stderr)
         code = EXIT_FAILED
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-written was kept", file=sys.stderr)

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import base64
+import json
+import netrc
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 NAMES = re.compile(r"(TOKEN|KEYS?|PASSWORD|PASSWD|SECRET)$", re.IGNORECASE)
 IN_ADDRESS = re.compile(r"((?<=\w\w):/{1,2}|//)[^/\s]*@")  # `:/` is what pathlib leaves of `://`
 USER_AND_PASSWORD = re.compile(r"://([^/\s:]*):([^/\s]*)@")
+# what the hub, GitHub, GitLab, W&B, sellers of language models and Amazon give out, and key files
+KNOWN_SHAPES = re.compile(
+    r"(?<![A-Za-z0-9])("
+    r"hf_([A-Za-z0-9]{30,}|oauth_[\w.-]{30,})|gh[oprsu]_\w{30,}|github_pat_\w{30,}"
+    r"|glpat-[\w-]{20,}|wandb_v\d_\w{30,}|sk-(\w+-){0,4}\w{20,}[\w-]*|(AKIA|ASIA)[A-Z0-9]{16}"
+    r")|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
 MIN_CHARACTERS = 8  # a shorter one would be found in innocent words
 HIDDEN = "***"
 
 
 def redacted(text: str) -> str:
-    """The text without `user:password@` of addresses, and without secrets of the environment.
+    """The text without `user:password@` of addresses, and without secrets that can be known here.
 
-    Those are the values of variables that are named as HF_TOKEN, API_KEYS or DB_PASSWORD are, and
-    the passwords in addresses that variables hold.
+    Those are the values of variables that are named as HF_TOKEN, API_KEYS or DB_PASSWORD are, the
+    passwords in addresses that variables hold, what `hf auth login` and .netrc keep, and whatever
+    has the shape of a well-known kind of key.
     """
     text = IN_ADDRESS.sub(r"\1", text)
-    secrets = {form for secret in _of_environment() for form in (secret, quote(secret, safe=""))}
+    secrets = {form for secret in (*_of_environment(), *_of_logins()) for form in _forms(secret)}
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= MIN_CHARACTERS:
-            text = text.replace(secret, HIDDEN)
-    return text
+        text = text.replace(secret, HIDDEN)
+    return KNOWN_SHAPES.sub(HIDDEN, text)
+
+
+def brief(text: object, most: int = 200) -> str:
+    """At most so many characters, in one line; cut last, as half a secret would not be found."""
+    return " ".join(redacted(str(text)).split())[:most]
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret and each of its lines, as they are in texts, addresses, reprs and JSON."""
+    for part in (secret, *map(str.strip, secret.splitlines())):
+        if len(part) >= MIN_CHARACTERS:
+            yield from (part, quote(part, safe=""), quote(part), json.dumps(part)[1:-1])
+            # a repr writes a quote as it is, or with a backslash where it has both kinds
+            yield from (repr(part)[1:-1], repr("'\"" + part)[4:-1])
 
 
 def _of_environment() -> Iterator[str]:
@@ -41,6 +68,26 @@ def _of_environment() -> Iterator[str]:
         for user, password in USER_AND_PASSWORD.findall(value):
             yield unquote(password)
             yield _basic(unquote(user), unquote(password))
+
+
+def _of_logins() -> tuple[str, ...]:
+    """What `hf auth login` keeps in a file of its own, and `wandb login` and git in .netrc."""
+    known, path = os.environ.get, os.path.expanduser
+    hub = known("HF_HOME") or f"{known('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    token_file, netrc_file = known("HF_TOKEN_PATH") or f"{hub}/token", known("NETRC") or "~/.netrc"
+    return _in_files(path(token_file), path(netrc_file))
+
+
+@cache
+def _in_files(token_file: str, netrc_file: str) -> tuple[str, ...]:
+    """Read once: every line that is logged asks."""
+    found: list[str] = []
+    with suppress(OSError, ValueError):  # ValueError: no text
+        found.append(Path(token_file).read_text("utf-8").strip())
+    with suppress(OSError, ValueError, netrc.NetrcParseError):
+        for user, _, password in netrc.netrc(netrc_file).hosts.values():
+            found += [password or "", _basic(user, password or "")]
+    return tuple(found)
 
 
 def _basic(user: str, password: str) -> str:

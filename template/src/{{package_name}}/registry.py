@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from .checkpoints import CARD, damage, hashes
 from .errors import ConfigError, UserError
 from .progress import final_evaluation
+from .redaction import brief
 from .runs import read_json
 
 PREFIX = "registry:"
@@ -93,7 +94,8 @@ class Registry:
     def register(self, folder: Path, name: str) -> tuple[Version, bool]:
         """Add the model in `folder`; returns its version and whether it is new."""
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{name!r:.80} is no name for a model; take letters, digits and -_.")
+            given = brief(repr(name), 80)
+            raise ConfigError(f"{given} is no name for a model; take letters, digits and -_.")
         _check(folder)
         digest = digest_of(folder)
         with _lock():
@@ -108,7 +110,8 @@ class Registry:
     def promote(self, reference: str, alias: str) -> tuple[Version, int | None]:
         """Let an alias mean a version; returns it and the number that was meant before."""
         if not _ALIAS.fullmatch(alias):
-            raise ConfigError(f"{alias!r:.60} is no alias; take small letters, such as champion")
+            given = brief(repr(alias), 60)
+            raise ConfigError(f"{given} is no alias; take small letters, such as champion")
         with _lock():
             version = self.find(reference)
             return version, self._point(version, alias, "promote")
@@ -166,7 +169,7 @@ class Registry:
         entry = self._store.read(name)
         if not entry.versions:
             known = ", ".join(self._store.names()) or "nothing is registered yet"
-            raise ConfigError(f"no model is registered as {name!r:.80} ({known})")
+            raise ConfigError(f"no model is registered as {brief(repr(name), 80)} ({known})")
         return entry
 
     def _point(self, version: Version, alias: str, action: str) -> int | None:
@@ -192,7 +195,8 @@ def open_registry() -> Registry:
     }
     kind = os.environ.get("MODEL_REGISTRY") or ("mlflow" if "mlflow" in there else "local")
     if kind not in there:
-        raise ConfigError(f"MODEL_REGISTRY is {kind!r:.60}; this project has {', '.join(there)}")
+        given = brief(repr(kind), 60)
+        raise ConfigError(f"MODEL_REGISTRY is {given}; this project has {', '.join(there)}")
     return Registry(importlib.import_module(f".registry_{kind}", __package__).open_store())
 
 

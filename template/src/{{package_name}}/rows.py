@@ -22,6 +22,7 @@ import numpy as np
 
 from . import hub
 from .errors import DataError
+from .redaction import brief
 from .splitting import content_key, held_out
 
 T = TypeVar("T")
@@ -118,8 +119,7 @@ def checked(
 
 def places(wheres: Sequence[str]) -> str:
     """`a.csv:3, 9, b.csv:4`: lines of a file that was just named are given alone."""
-    named: list[str] = []
-    last = ""
+    named, last = list[str](), ""
     for where in wheres:
         source, _, number = where.rpartition(":")
         same = source == last and number.isdecimal()
@@ -158,7 +158,7 @@ def local_path(location: str) -> Path | None:
         return path if path.exists() else None
     except (OSError, RuntimeError) as error:  # RuntimeError: ~someone without a home
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{location[:200]} cannot be read: {reason}") from None
+        raise DataError(f"{brief(location)} cannot be read: {reason}") from None
 
 
 def is_hub_id(location: str) -> bool:
@@ -268,7 +268,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 "which is no text; mend or drop the row"
             ) from None
         except (ValueError, RecursionError) as error:  # a number or a nesting without end
-            raise DataError(f"{path}:{number} cannot be read as JSON: {str(error)[:80]}") from None
+            raise DataError(f"{path}:{number} cannot be read as JSON: {brief(error, 80)}") from None
         if not isinstance(values, dict):
             raise DataError(f"{path}:{number} is not a JSON object; each line must be one")
         yield Row(str(path), number, values)
@@ -325,7 +325,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     except UnicodeDecodeError:
         raise DataError(f"{path}: a text after row {number} is not UTF-8; save it again") from None
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise DataError(f"{path} is not a whole Parquet file: {str(error)[:80]}") from None
+        raise DataError(f"{path} is not a whole Parquet file: {brief(error, 80)}") from None
 
 
 def _class_names(metadata: bytes | None) -> dict[str, list[str]]:
@@ -371,7 +371,7 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
     except DatasetNotFoundError:
         raise DataError(f"{name} is neither a local path nor a dataset of the hub") from None
     except ValueError as error:
-        raise DataError(f"{name}: {str(error)[:200]}") from None
+        raise DataError(f"{name}: {brief(error)}") from None
     except (ConnectionError, OSError):
         raise DataError(offline) from None
     features = dataset.features or {}

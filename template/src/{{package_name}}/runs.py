@@ -126,9 +126,9 @@ def plan_run(config: Config, data_sha256: str, say: Callable[[str], None]) -> Ru
     return Run(path, checkpoints, checkpoint)
 
 
-def processor_of(checkpoint: Path) -> Path:
-    """The processor of the run that wrote a checkpoint."""
-    return checkpoint.absolute().parent.parent / "processor"
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    return checkpoint.absolute().parent.parent
 
 
 def _holds_run(path: Path) -> bool:

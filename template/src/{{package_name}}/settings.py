@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError
-from .redaction import redacted
+from .redaction import brief, redacted
 
 ENV_PREFIX = f"{(__package__ or 'project').upper()}__"
 
@@ -177,7 +177,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "this is not YAML"
         raise ConfigError(f"{where}: {problem}; mend the YAML there") from None
     except (ValueError, RecursionError) as error:  # a day that does not exist, endless nesting
-        raise ConfigError(f"{str(path)!r:.200} cannot be read: {error}; mend it") from None
+        raise ConfigError(f"{brief(repr(str(path)))} cannot be read: {error}; mend it") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -279,7 +279,9 @@ def _sections(cls: type[Settings], origin: str, values: dict[str, Any]) -> dict[
     sections: dict[str, Any] = {}
     for key, value in values.items():
         if key in cls.model_fields and not isinstance(value, Mapping | None):
-            raise ConfigError(f"{origin}: `{key}` must hold `key: value` pairs, got {value!r:.80}")
+            raise ConfigError(
+                f"{origin}: `{key}` must hold `key: value` pairs, got {brief(repr(value), 80)}"
+            )
         # all its keys commented out: an empty section
         sections[str(key)] = {} if value is None and key in cls.model_fields else value
     return sections
@@ -320,7 +322,8 @@ def _explain(
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{prefix}{message}"
-    return f"{prefix}`{key}`: {message[0].lower()}{message[1:]}, got {problem['input']!r:.80}"
+    got = brief(repr(problem["input"]), 80)
+    return f"{prefix}`{key}`: {message[0].lower()}{message[1:]}, got {got}"
 
 
 def _origin(location: Sequence[str], sources: Sequence[tuple[str, dict[str, Any]]]) -> str:

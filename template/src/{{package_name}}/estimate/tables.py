@@ -175,14 +175,15 @@ def own_prices(path: Path) -> list[tuple[str, Price]]:
                             "value a column, and nothing between two commas where there is none"
                         )
                     row = dict(zip(header, (value.strip() for value in values), strict=True))
-                    found.append(_own_price(row, where))
+                    found.append(own_price(row, where))
             return found
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is not CSV in UTF-8"
         raise EstimateError(f"{path} cannot be read: {reason}") from None
 
 
-def _own_price(row: Mapping[str, str], where: str) -> tuple[str, Price]:
+def own_price(row: Mapping[str, str], where: str) -> tuple[str, Price]:
+    """(GPU, price) of a row of a user, named by `where`. Raises EstimateError."""
     import re
     from datetime import date, timedelta
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 
 from .config import Config
 from .errors import ConfigError
-from .redaction import redacted
+from .redaction import brief
 from .runs import Run, read_json, write_json
 from .settings import flat
 
@@ -231,5 +231,4 @@ def _keep(folder: Path, name: str, run_id: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(redacted(str(error)).split())
-    return f"{type(error).__name__}: {text}"[:300]
+    return f"{type(error).__name__}: {brief(error, 300)}"

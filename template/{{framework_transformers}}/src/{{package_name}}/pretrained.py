@@ -11,10 +11,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import logging
+from transformers.utils.hub import resolve_revision
 
 from . import finetuning, hub
 from .checkpoints import check_model
+from .config import SCRATCH
 from .errors import ConfigError, UserError
+from .redaction import redacted
 from .rows import local_path
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
         *(OSError, ValueError, KeyError, RuntimeError),
         *(SafetensorError, StrictDataclassError),
     ) as error:
-        reason = textwrap.shorten(str(error), 200, placeholder=" …")
+        reason = textwrap.shorten(redacted(str(error)), 200, placeholder=" …")
         if reason.startswith("Unrecognized configuration class"):  # and a list of all there are
             reason = f"{auto_class.__name__} does not load models of its kind"
         if "trust_remote_code" in str(error):  # which is what the library advises
@@ -84,6 +87,16 @@ def load(auto_class: Any, name_or_path: str, **options: Any) -> Any:
                 "or name a local folder"
             )
         ) from None
+
+
+def base_commit(model: ModelConfig) -> str | None:
+    """The commit that a model of the hub is at; None for others, and where it cannot be told."""
+    if model.name_or_path == SCRATCH or local_path(model.name_or_path):
+        return None
+    hub.refuse_placeholder_token()
+    offline = not hub.is_reachable()
+    found = resolve_revision(model.name_or_path, model.revision, local_files_only=offline)
+    return getattr(found, "resolved", None)
 
 
 def load_model(auto_class: Any, name_or_path: str, **options: Any) -> Any:

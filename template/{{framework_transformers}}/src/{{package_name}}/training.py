@@ -28,12 +28,12 @@ from .model_card import write_card
 from .optimization import Precision, make_optimizer, pick_precision
 from .parallel import PARALLELISM, World, place, start, whole_model
 from .prediction import Prediction, refuse_if_too_large
+from .pretrained import base_commit, save_trained
 from .pretrained import load as load_pretrained
-from .pretrained import save_trained
 from .processor import PROCESSOR_CLASS, get_processor
 from .report import write_report
 from .rows import content_sha256
-from .runs import Run, environment, plan_run, processor_of
+from .runs import Run, environment, plan_run, read_json, run_of
 from .steps import check_batch_sizes, seed_everything, total_steps
 from .tracking import Trackers, start_trackers
 from .tracking import check as check_trackers
@@ -71,7 +71,9 @@ def _train(config: Config, world: World, force: bool) -> Result:
     precision = pick_precision(config.train.precision, world.device)
     check_batch_sizes(config.train, world.size)
     run = world.on_main(lambda: plan_run(config, content_sha256(sources(config.data)), say=print))
-    processor = _processor(config, run)
+    commit = world.on_main(lambda: _commit(config, run))
+    pinned = _pinned(config, commit)
+    processor = _processor(pinned, run)
     data = load(config, processor)
     total = total_steps(config, len(data.train))
     if _is_complete(config, run, total):
@@ -81,8 +83,8 @@ def _train(config: Config, world: World, force: bool) -> Result:
         )
         return Result(0, run)
 
-    predicted = world.on_main(lambda: _predict(config, data, world, precision, total, force))
-    model = place(_build(config, processor, data, precision), world, precision)
+    predicted = world.on_main(lambda: _predict(pinned, data, world, precision, total, force))
+    model = place(_build(pinned, processor, data, precision), world, precision)
     model.train()
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(parameters, config.train)
@@ -95,6 +97,7 @@ def _train(config: Config, world: World, force: bool) -> Result:
 
     world.on_main(lambda: _open(config, run, processor, total))
     facts = _facts(config, data, model, parameters, precision, world)
+    facts["base_commit"] = commit
     trackers = start_trackers(config, run, facts) if world.is_main else Trackers()
     with trackers:
         loop = Loop(
@@ -111,11 +114,23 @@ def _train(config: Config, world: World, force: bool) -> Result:
 
         final_step = loop.take_best()
         model = whole_model(
-            model, loop.learnt, world, lambda: _build(config, processor, data, precision)
+            model, loop.learnt, world, lambda: _build(pinned, processor, data, precision)
         )
         world.on_main(lambda: run.record(final_step=final_step))
         world.on_main(lambda: _finish(loop, model, processor, predicted))
     return Result(0, run, model, processor)
+
+
+def _commit(config: Config, run: Run) -> str | None:
+    """The base model's commit: that of the checkpoint if any, as the hub may have a newer one."""
+    begun = read_json(run_of(run.checkpoint) / "run.json") if run.checkpoint else {}
+    return begun.get("base_commit") or base_commit(config.model)
+
+
+def _pinned(config: Config, commit: str | None) -> Config:
+    """The configuration with a commit in place of a branch, so that all files are of the same."""
+    model = config.model.model_copy(update={"revision": commit or config.model.revision})
+    return config.model_copy(update={"model": model})
 
 
 def _is_complete(config: Config, run: Run, total: int) -> bool:
@@ -193,7 +208,6 @@ def _facts(
         "data_sha256": data.sha256,
         "eval_sha256": content_sha256(sources(config.data)[-1:]),
         **{f"{split}_rows": getattr(data, split).num_rows for split in ("train", "eval")},
-        "base_commit": getattr(model.config, "_commit_hash", None),
         "device": _device_name(world.device),
         "processes": world.size,
         "precision": precision.name,
@@ -248,7 +262,7 @@ def _finish(loop: Loop, model: Any, processor: Any, predicted: Prediction | None
 def _processor(config: Config, run: Run) -> Any:
     """The checkpoint's own processor when training goes on, otherwise the model's."""
     if run.checkpoint:
-        return load_pretrained(PROCESSOR_CLASS, str(processor_of(run.checkpoint)))
+        return load_pretrained(PROCESSOR_CLASS, str(run_of(run.checkpoint) / "processor"))
     return get_processor(config)
 
 

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 from . import registry
 from .errors import ConfigError, UserError
 from .mlflow_client import connect, experiment
-from .redaction import redacted
+from .redaction import brief
 from .registry import Entry, Version
 from .registry_local import RUN_FILES
 from .runs import read_json
@@ -41,8 +41,8 @@ def _plain(method: Callable[..., T]) -> Callable[..., T]:
             return method(*arguments)
         # ImportError: a database's driver that is not installed; OSError: its file, or no space
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-            text = " ".join(redacted(str(error)).split())[:300]
-            raise UserError(f"MLflow's registry: {text}; look at MLFLOW_TRACKING_URI") from None
+            reason = brief(error, 300)
+            raise UserError(f"MLflow's registry: {reason}; look at MLFLOW_TRACKING_URI") from None
 
     return call
 

@@ -1,6 +1,7 @@
 """Weights & Biases: online where there is a key, else offline in the run's folder.
 
-No code, console output or git difference is sent; errors of its library are not reported.
+No code, console output, git difference, command line, description of this machine or list of its
+packages is sent; errors of its library are not reported. How busy the machine is, is sent.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ def _init(run: TrackedRun, mode: Any) -> Any:
             disable_code=True,
             disable_git=True,
             save_code=False,
+            x_disable_meta=True,
+            x_save_requirements=False,
             silent=True,
             init_timeout=INIT_SECONDS,
             finish_timeout=run.finish_seconds,

@@ -16,6 +16,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from .errors import UserError
+from .redaction import brief
 
 # the first with GELU as one operator; what TensorRT 10 reads
 OPSET = 20
@@ -70,7 +71,7 @@ def write_graph(model: Any, inputs: dict[str, torch.Tensor], path: Path) -> dict
             _tidy(program.model, sizes)
             program.save(path, external_data=bytes_of(model) > LARGE_BYTES)
     except (torch.onnx.OnnxExporterError, NotImplementedError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        reason = brief(error.__cause__ or error)
         raise UserError(
             f"{type(model).__name__} cannot be exported as ONNX ({reason}); "
             "--format safetensors can"

@@ -18,6 +18,7 @@ from .onnx_session import ENGINES, PLAIN, REPORT, open_session
 from .predictor import Predictor
 from .pretrained import check_kind, load
 from .processor import PROCESSOR_CLASS
+from .redaction import brief
 from .runs import read_json
 from .tensorrt import shapes
 
@@ -47,7 +48,7 @@ class OnnxPredictor(Predictor):
         except UserError:
             raise
         except Exception as error:  # its errors share no class of their own
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             raise UserError(f"{file} cannot be loaded ({reason}); export it anew") from None
         model_config = load(AutoConfig, str(folder))
         check_kind(AUTO_CLASS, folder, model_config)

@@ -20,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from .errors import ConfigError, UserError
 from .pretrained import pick_device
+from .redaction import brief
 
 T = TypeVar("T")
 
@@ -107,8 +108,7 @@ def _others() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LeftAloneError(
-            "another process of this run ended; its own message tells why "
-            f"({str(error).splitlines()[0][:100]})"
+            f"another process of this run ended; its own message tells why ({brief(error, 100)})"
         ) from None
 
 
@@ -147,7 +147,7 @@ def _join(rank: int, size: int, backend: str) -> None:
             f"the {size} processes of this run did not all meet at {place} within "
             f"{TIME_TO_JOIN.total_seconds():,.0f} seconds; start the script on every machine, with "
             "the same NODES and MASTER and its own NODE_RANK, and see that machine 0 can be "
-            f"reached there ({str(error).splitlines()[0][:100]})"
+            f"reached there ({brief(error, 100)})"
         ) from None
     store.set_timeout(PATIENCE)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)

@@ -17,6 +17,7 @@ from .config import SCRATCH, Config
 from .data import texts
 from .errors import ConfigError
 from .pretrained import load
+from .redaction import brief
 from .vocabulary import make_tokenizer
 
 PROCESSOR_CLASS = AutoProcessor
@@ -47,7 +48,7 @@ def get_processor(config: Config) -> Any:
     try:
         processor = load(PROCESSOR_CLASS, name, revision=config.model.revision)
     except (ImportError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         if "video_processor" in reason:
             reason = "torchvision, for videos"
         raise ConfigError(
