@@ -280,15 +280,16 @@ def report(times: Times, repeats: int, arguments: Sequence[str], python: Path) -
         f"{PROMPT_CHARACTERS[0]} to {PROMPT_CHARACTERS[1]} tokens, {NEW_TOKENS} new tokens, "
         f"streamed, greedy. Server on core 0 with one PyTorch thread, client on core 1, "
         f"{repeats} repeats in random order, every arm started anew; median (lowest to highest). "
-        "Other work ran on the same cores, more at some times than at others: the first two tables "
-        "are unsteady; the third one is what the work costs, prompts included.\n",
+        "The third table is what the work costs, prompts included, and holds where other work runs "
+        "on the same cores too.\n",
     ]
     for key, title, scale in (
         ("first_token_s", "Time to first token, ms (less is better)", 1000),
         ("tokens_per_s", "Tokens per second of all streams (more is better)", 1),
         ("processor_ms", "Processor time per token, ms (less is better)", 1),
     ):
-        parts += [f"## {title}\n", "| | " + " | ".join(f"{n} at a time" for n in REQUESTS) + " |"]
+        heads = " | ".join(f"{n} stream{'s' * (n > 1)}" for n in REQUESTS)
+        parts += [f"## {title}\n", f"| | {heads} |"]
         parts += ["|---|" + "---:|" * len(REQUESTS)]
         for arm in ARMS:
             cells = []
