@@ -1,8 +1,9 @@
 """The service over real HTTP, with a stub in the place of the model and nothing else.
 
 `starter` runs `python -m inference` as its users do. The stub's behaviour is in the input:
-`sleep 0.5` takes that long, `refuse` is a bad input, `break` an unexpected failure, `memory` needs
-more than there is where it shares a batch, `huge` always, `nan` has no score.
+`sleep 0.5` takes that long, `hold` until there is a file `free` in the project's folder, `refuse`
+is a bad input, `break` an unexpected failure, `memory` needs more than there is where it shares a
+batch, `huge` always, `nan` has no score. A model is not loaded while its folder has a file `hold`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Predictor:
         for text in texts:
             if text.startswith("sleep"):
                 time.sleep(float(text.split()[1]))
+            while text.startswith("hold") and not Path("free").exists():
+                time.sleep(0.01)
             if text.startswith("break"):
                 raise RuntimeError(f"tensor trouble with {text}")
             if text.startswith("huge") or (text.startswith("memory") and len(texts) > 1):
@@ -90,12 +93,15 @@ class Predictor:
 """
 
 LOADING = """
+import time
 from pathlib import Path
 from .predictor import Predictor
 
 def load_predictor(path, device="auto", threads=0):
     with Path(path, "loaded.log").open("a") as file:
         file.write("loaded\\n")
+    while Path(path, "hold").exists():
+        time.sleep(0.01)
     return Predictor.load(path, device)
 
 def digest(path):
@@ -231,6 +237,11 @@ def wait_until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return value
+
+
+def at_work(log: Path, text: str) -> None:
+    """Wait until a model's computed.log or loaded.log tells that the stub has begun this."""
+    wait_until(lambda: log.exists() and text in log.read_text("utf-8"))
 
 
 def assemble(folder: Path, task: str) -> Path:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of advice, and of setting up an environment."""
+"""Fixtures of the tests of advice, of setting up an environment, and of the service."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def box(tmp_path: Path) -> Machine:
 def project(tmp_path: Path) -> Path:
     """A project to set up, in a folder whose name scripts must quote."""
     return make_project(tmp_path / "Prøject with spaces 模型")
+
+
+@pytest.fixture
+def computed(tmp_path: Path) -> Path:
+    """What the service's stub has computed, a batch a line."""
+    return tmp_path / "project/models/a-run/final/computed.log"
+
+
+@pytest.fixture
+def free(tmp_path: Path) -> Path:
+    """Once this file is there, the stub is done with `hold`."""
+    return tmp_path / "project/free"

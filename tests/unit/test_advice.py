@@ -231,6 +231,18 @@ def test_recommended_sizes_fit_the_gpu(
     assert "GiB" in sizes.reason
 
 
+@pytest.mark.parametrize("task", helpers.offered("task"))
+def test_without_a_gpu_the_defaults_fit_an_ordinary_machine(
+    advise: Callable[..., advice_module.Advice], task: str
+) -> None:
+    answers: dict[str, Any] = {"gpu": "none", "task": task}
+    for key in ("base_model", "strategy"):
+        answers[key] = getattr(advise(**answers), key).value
+    needed = re.search(r"needs about (\d+\.\d) GiB", advise(**answers).sizes.reason)
+    assert needed, task
+    assert float(needed[1]) <= 12
+
+
 def test_every_recommendation_is_itself_accepted(
     advise: Callable[..., advice_module.Advice], estimate: ModuleType
 ) -> None:

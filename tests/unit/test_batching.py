@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,19 +116,24 @@ def test_call_is_answered_in_the_order_of_its_inputs() -> None:
     assert isinstance(failed.future.exception(), ValueError)
 
 
-def test_pace_follows_full_batches_and_forgives_small_ones() -> None:
+def test_pace_follows_full_batches_and_forgives_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     pace = batching.Pace(0.001)
+
+    def compute(size: int, is_full: bool) -> None:
+        for _ in range(30):
+            pace.begin()
+            clock[0] += 0.01
+            pace.end(size, is_full)
+
     assert pace.seconds_for(100) == pytest.approx(0.1)
-    for _ in range(30):
-        pace.begin()
-        time.sleep(0.01)
-        pace.end(1, is_full=False)  # dear, because alone
-    assert pace.seconds_for(100) < 0.2
-    for _ in range(30):
-        pace.begin()
-        time.sleep(0.01)
-        pace.end(2, is_full=True)
-    assert pace.seconds_for(100) > 0.4
+    compute(1, is_full=False)  # dear, because alone
+    assert pace.seconds_for(100) == pytest.approx(0.1)
+    compute(2, is_full=True)
+    assert pace.seconds_for(100) == pytest.approx(0.5, rel=0.01)
 
 
 def test_what_frameworks_say_of_too_little_memory_is_understood() -> None:

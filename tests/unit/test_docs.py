@@ -19,21 +19,11 @@ import docs_questions
 import pytest
 
 import docs
-import documents
 import helpers
 from browser import chromium, visit
 from extensions.advice import Advice
 
 pytestmark = pytest.mark.unit
-
-# Which test does what a page says; pages without commands need none.
-FOLLOWED_BY = {
-    "health.md": "tests/unit/test_docs.py",
-    "organisations.md": "tests/forks.py",
-    "overlays.md": "tests/render/test_overlay_page.py",
-    "tour.md": "tests/run/test_tour.py",
-    "updating.md": "tests/update",
-}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +51,31 @@ def test_every_page_and_decision_is_in_the_site(site: Path) -> None:
     assert expected - linked <= {"index.html"}
 
 
+def test_the_start_lists_every_page_in_the_order_of_the_site() -> None:
+    """By hand, so that it is there on GitHub, too."""
+    text = (docs.DOCS / "index.md").read_text("utf-8")
+    listed: list[dict[str, list[str]]] = []
+    for heading, title, name in re.findall(
+        r"^(?:\*\*(.+)\*\*|- \[(.+)\]\(([\w-]+\.md)\): .+)$", text, re.MULTILINE
+    ):
+        if heading:
+            listed.append({heading: []})
+        else:
+            listed[-1] = {key: [*names, name] for key, names in listed[-1].items()}
+            assert (docs.DOCS / name).read_text("utf-8").startswith(f"# {title}\n"), name
+    sources = [path for path in docs.DOCS.glob("*.md") if path.name != "index.md"]
+    assert listed == docs.nav(sorted(sources))
+
+
 def test_nothing_generated_is_left_to_make(site: Path) -> None:
-    marks = [
-        mark for path in docs.DOCS.rglob("*.md") for mark in docs.MARK.findall(path.read_text())
-    ]
+    texts = [path.read_text("utf-8") for path in docs.DOCS.rglob("*.md")]
+    # each with a line for those who read it on GitHub
+    marks = [mark for text in texts for mark in docs.MARK.findall(text)]
     assert sorted(marks) == sorted(docs.generators(Path()))
+    assert len(marks) == sum(text.count("\n<!-- generated: ") for text in texts)
     for path in site.rglob("*.html"):
-        assert "generated:" not in path.read_text("utf-8"), path.name
+        text = path.read_text("utf-8")
+        assert "generated:" not in text and ">The site</a> " not in text, path.name
 
 
 def test_a_broken_link_stops_the_build(site: Path, tmp_path: Path) -> None:
@@ -117,13 +125,47 @@ def test_the_tables_are_what_the_rules_say() -> None:
     needed = re.search(r"about ([\d.]+) of", told.prediction)
     assert needed and needed[1] in row
     assert "?" not in docs_advisor.by_model()
-    assert len(docs_advisor.refusals().splitlines()) == 12
+    refused = docs_advisor.refusals().splitlines()[2:]
+    assert refused and all(re.search(r"\| “.{20,}” \|$", row) for row in refused)
 
 
 def test_what_is_told_as_refused_must_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Advice, "serving_problem", lambda *_: "")
     with pytest.raises(ValueError, match="ONNX for generated text"):
         docs_advisor.refusals()
+
+
+def test_the_security_page_names_every_hook() -> None:
+    page = (docs.DOCS / "security.md").read_text("utf-8")
+    hooks = re.findall(r"hooks/\w+\.py", (helpers.ROOT / "copier.yml").read_text("utf-8"))
+    assert len(hooks) >= 3 and [hook for hook in hooks if f"(../{hook})" not in page] == []
+
+
+def test_the_readme_quotes_what_the_questions_say_and_what_was_measured() -> None:
+    readme = (helpers.ROOT / "README.md").read_text("utf-8")
+    quoted = " ".join(re.findall(r"^ +> (.+)$", readme, re.MULTILINE))
+    answers, told = docs_advisor.decided(task="llm", gpu="L4", gpu_count=1)
+    said = f"{answers['base_model']}: {told.told_of_base_model} {told.told_of_strategy}"
+    said += f" {told.prediction}"
+    sentences = re.split(r"(?<=\.) (?=[A-Z\d])", quoted)
+    assert len(sentences) > 1
+    assert [each for each in sentences if each not in " ".join(said.split())] == []
+    link = re.search(
+        r"off by ([\d.]+) % \(median; at most ([\d.]+) %\) in \[(\d+) public\s.+?\]\((.+?)\)",
+        readme,
+    )
+    assert link
+    table = (helpers.ROOT / link[4]).read_text("utf-8")
+    row = re.search(
+        r"^\| all \| (\d+) \| ([\d.]+) % \| -([\d.]+) % \| \+([\d.]+) % \|$", table, re.M
+    )
+    assert row and row[1] == link[3] and float(row[2]) == float(link[1])
+    assert max(float(row[3]), float(row[4])) == float(link[2])
+    times = re.search(r"BERT classifier's gradient is\s+(\d+) times", readme)
+    compared = re.search(r"\((benchmarks/results/correctness-.+?)\)", readme)
+    assert times and compared
+    measured = (helpers.ROOT / compared[1]).read_text("utf-8")
+    assert f"| BERT, sequence classification | 1.000 | ✗ {times[1]}.000 |" in measured
 
 
 # ── The published example ────────────────────────────────────────────────────────────────────────
@@ -142,31 +184,6 @@ def test_the_packed_example_passes_its_own_digests(site: Path, tmp_path: Path) -
         packed.extractall(tmp_path)
     check = ["sha256sum", "--check", "--quiet", str(site.parents[1] / "docs" / "example.sha256")]
     subprocess.run(check, cwd=tmp_path / docs_example.NAME, check=True)
-
-
-# ── Commands ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_every_page_with_commands_has_a_test_that_runs_them() -> None:
-    for page in sorted(docs.DOCS.glob("*.md")):
-        if documents.commands(page):
-            test = helpers.ROOT / FOLLOWED_BY[page.name]
-            texts = [test] if test.is_file() else sorted(test.rglob("*.py"))
-            assert any(page.name in path.read_text("utf-8") for path in texts), page.name
-
-
-def test_the_command_about_health_runs() -> None:
-    (block,) = documents.commands(docs.DOCS / "health.md")
-    program, script = block.text.split()
-    assert program == "python"
-    subprocess.run([sys.executable, script], cwd=helpers.ROOT, check=True, capture_output=True)
-
-
-def test_what_is_not_run_says_why() -> None:
-    for page in docs.DOCS.glob("*.md"):
-        for block in documents.blocks(page):
-            if block.language == "sh" and not block.is_run:
-                assert len(block.note) > len(documents.NOT_RUN) + 8, f"{page.name}: {block.text}"
 
 
 # ── In a browser ─────────────────────────────────────────────────────────────────────────────────

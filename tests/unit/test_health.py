@@ -9,14 +9,13 @@ from pathlib import Path
 
 import newest
 import pytest
-import yaml
 
 import helpers
+import workflow
 
 pytestmark = pytest.mark.unit
 
-WORKFLOWS = sorted((helpers.ROOT / ".github" / "workflows").glob("*.yml"))
-OURS = ("canary", "docs", "locks", "matrix")
+CANARY = helpers.ROOT / ".github/workflows/canary.yml"
 
 
 @pytest.mark.parametrize(
@@ -54,54 +53,6 @@ def test_changed_pins_are_told() -> None:
     ]
     assert newest.changes({"a": "1"}, {"a": "1"}).startswith("No pin moved")
     assert newest.pins()["copier"] and newest.pins()["transformers"]
-
-
-# ── Who may do what ──────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_job_that_may_write_runs_no_package(name: str) -> None:
-    """Its steps are pinned actions and our own shell scripts: no pip, make, pytest or Python."""
-    workflow = yaml.safe_load((WORKFLOWS[0].parent / f"{name}.yml").read_text("utf-8"))
-    assert workflow["permissions"] == {"contents": "read"}
-    for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 90
-        wanted = {key for key, value in job.get("permissions", {}).items() if value == "write"}
-        commands = [step["run"] for step in job["steps"] if "run" in step]
-        if wanted:
-            assert not any(re.search(r"\b(make|python|pip|uv)\b", text) for text in commands), (
-                wanted
-            )
-        for text in commands:
-            assert "${{" not in text, "an expression in a shell line is filled in before quoting"
-        for step in job["steps"]:
-            if step.get("uses", "").startswith("actions/checkout@"):
-                wants_token = "propose" in str(commands)
-                assert step["with"]["persist-credentials"] is False or wants_token
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_actions_are_pinned_by_commit_with_their_version(name: str) -> None:
-    text = (WORKFLOWS[0].parent / f"{name}.yml").read_text("utf-8")
-    used = re.findall(r"uses: (.+)", text)
-    assert used
-    for action in used:
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-
-
-def test_one_action_has_one_version() -> None:
-    pins: dict[str, set[str]] = {}
-    for name in OURS:
-        text = (WORKFLOWS[0].parent / f"{name}.yml").read_text("utf-8")
-        for action, commit in re.findall(r"uses: ([\w./-]+)@([0-9a-f]+)", text):
-            pins.setdefault(action, set()).add(commit)
-    assert {action: len(commits) for action, commits in pins.items()} == dict.fromkeys(pins, 1)
-
-
-def test_the_matrix_workflow_covers_every_part() -> None:
-    workflow = yaml.safe_load((WORKFLOWS[0].parent / "matrix.yml").read_text("utf-8"))
-    parts = workflow["jobs"]["render"]["strategy"]["matrix"]["part"]
-    assert parts == [f"{part}/{len(parts)}" for part in range(1, len(parts) + 1)]
 
 
 # ── The scripts that write, with a made-up gh ────────────────────────────────────────────────────
@@ -145,6 +96,26 @@ def test_a_failure_is_told_in_one_issue(
     script = helpers.ROOT / "tools" / "report_failure.sh"
     subprocess.run(["sh", script, "It broke", "body.md"], cwd=tmp_path, check=True)
     assert gh.read_text("utf-8").splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [({}, []), ({"within": "| torch | 2.13.0 | 2.14.0 |"}, ["**newest-within**", "| torch |"])],
+    ids=["stopped early", "known"],
+)
+def test_a_broken_canary_is_told_with_what_is_known(
+    gh: Path, tmp_path: Path, known: dict[str, str], told: list[str]
+) -> None:
+    """Where it stops before the versions are known there is no file of them, and no folder."""
+    (tmp_path / "tools").symlink_to(helpers.ROOT / "tools")
+    make(tmp_path, {f"failed/newest-{name}/newest.md": text for name, text in known.items()})
+    step = workflow.read(CANARY)["jobs"]["report"]["steps"][-1]
+    variables = {**os.environ, "RUN": "https://git.example.org/run/1"}
+    subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=variables, check=True)
+    assert gh.read_text("utf-8").splitlines()[-1].endswith("--body-file body.md")
+    body = (tmp_path / "body.md").read_text("utf-8")
+    assert variables["RUN"] in body.splitlines()[0]
+    assert [text for text in told if text not in body] == [] and ("**" in body) == bool(told)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from machine_scripts import ROOT, executable, make_project
+from serving import wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -165,11 +165,30 @@ def test_a_project_without_the_scripts_survives(tmp_path: Path) -> None:
     assert "the set-up stopped" in stderr
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
+@pytest.mark.parametrize("step", ["setup", "doctor", "smoke"])
+def test_after_an_interruption_in_any_step_the_same_command_completes(
+    project: Path, step: str, how: signal.Signals
+) -> None:
+    process = start("post_generate", project, **{f"STUB_{step.upper()}": "hang"})
+    wait_until((project / "hanging").exists, 30)
+    os.killpg(process.pid, how)
+    _, stderr = process.communicate(timeout=30)
+    if how == signal.SIGINT:
+        assert process.returncode == 0 and "make setup doctor smoke" in stderr
+    run("post_generate", project)
+    assert [entry["status"] for entry in report(project).values()] == ["ok"] * 3
+
+
+def test_without_make_the_summary_says_what_to_do(project: Path, tmp_path: Path) -> None:
+    stderr = run("post_generate", project, PATH=str(tmp_path))
+    assert "make is not installed" in stderr and "scripts/setup_env.py" in stderr
+    assert "make is not installed" not in run("post_generate", project)
+
+
 def test_ctrl_c_is_that_steps_failure(project: Path) -> None:
     process = start("post_generate", project, STUB_DOCTOR="hang")
-    deadline = time.monotonic() + 30
-    while not (project / "hanging").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until((project / "hanging").exists, 30)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -104,7 +104,12 @@ def test_unexpected_failure_tells_no_detail_and_logs_no_input(service: Service) 
     )
     assert (reply.status, reply.error["code"]) == (500, "internal_error")
     assert "tensor" not in json.dumps(reply.body) and "Traceback" not in json.dumps(reply.body)
-    failed = [x for x in service.lines() if x.get("request_id") == "trace-me" and "exception" in x]
+
+    def logged() -> list[dict[str, Any]]:
+        return [x for x in service.lines() if x.get("request_id") == "trace-me"]
+
+    wait_until(lambda: any(x["logger"] == "inference.access" for x in logged()))  # its last line
+    failed = [x for x in logged() if "exception" in x]
     assert [x["exception"] for x in failed] == ["RuntimeError"]
     assert any("predictor.py" in place for place in failed[0]["stack"])
     assert service.predict("still there").status == 200

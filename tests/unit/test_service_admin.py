@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from serving import CANARY, Reply, Service, Start, starter, wait_until
+from serving import CANARY, Reply, Service, Start, at_work, starter, wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -105,7 +105,7 @@ def test_reload_under_load_fails_no_request(start: Start, second: str) -> None:
         for model in (second, "models/a-run/final", second):
             assert admin(service, "reload", model=model).status == 200
             changed.append(time.monotonic())
-            time.sleep(0.2)
+            wait_until(lambda: answers and answers[-1][0] > changed[-1])
         stop = True
         for each in clients:
             each.result()
@@ -138,29 +138,32 @@ def test_a_model_that_answers_already_is_not_loaded_again(start: Start, tmp_path
 
 
 def test_request_in_hand_is_finished_by_the_model_that_began_it(
-    start: Start, second: str, tmp_path: Path
+    start: Start, second: str, tmp_path: Path, computed: Path, free: Path
 ) -> None:
     third = another(tmp_path, "third", "3")
     service = start("--service.keep_previous", "false", ADMIN_KEYS=ADMIN_KEY).wait_until_ready()
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(service.predict, "sleep 1.2")
-        time.sleep(0.3)
+        slow = pool.submit(service.predict, "hold")
+        at_work(computed, "hold")
         for model in (second, third):
             assert admin(service, "reload", model=model).status == 200
         assert not slow.done() and version(service) == "3"
+        free.touch()
         assert slow.result().body["model"]["version"] == "0123456789ab"
     reply = admin(service, "rollback")
     assert (reply.status, reply.error["code"]) == (409, "no_previous_version")
 
 
-def test_second_reload_at_the_same_time_is_409(start: Start, second: str) -> None:
-    service = start(ADMIN_KEYS=ADMIN_KEY, STUB_LOAD_SECONDS="1").wait_until_ready()
+def test_second_reload_at_the_same_time_is_409(start: Start, second: str, tmp_path: Path) -> None:
+    service = start(ADMIN_KEYS=ADMIN_KEY).wait_until_ready()
+    (held := tmp_path / "project" / second / "hold").touch()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(admin, service, "reload", model=second)
-        time.sleep(0.3)
+        at_work(held.with_name("loaded.log"), "loaded")
         for action in ("reload", "rollback"):
             reply = admin(service, action)
             assert (reply.status, reply.error["code"]) == (409, "already_reloading")
+        held.unlink()
         assert first.result().status == 200
 
 
@@ -248,6 +251,14 @@ def test_hangup_looks_the_model_up_again(start: Start, tmp_path: Path) -> None:
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: [x for x in service.lines() if "cut short" in x["message"]])
     assert version(service) == "2" and service.get("/readyz").status == 200
+
+
+def test_a_key_sent_as_a_requests_id_is_not_logged(start: Start) -> None:
+    service = start("--service.access_log", "true", API_KEYS=API_KEY).wait_until_ready()
+    assert service.get("/no-such", **{"X-Request-ID": API_KEY}).status in (401, 404)
+    # the line is written after the answer
+    wait_until(lambda: any(line.get("request_id") == "***" for line in service.lines()))
+    assert API_KEY not in service.log.read_text("utf-8")
 
 
 def test_routes_exist_only_with_admin_keys(start: Start) -> None:

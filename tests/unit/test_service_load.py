@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -15,11 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import CANARY, Service, Start, starter, wait_until
+from serving import CANARY, Service, Start, at_work, starter, wait_until
 
 pytestmark = pytest.mark.unit
-
-BLOCK = "sleep 0.8"  # what comes behind it waits that long
 
 
 @pytest.fixture
@@ -28,14 +27,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield from starter(tmp_path, "text_classification")
 
 
-@pytest.fixture
-def computed(tmp_path: Path) -> Path:
-    """What the stub has computed, a batch a line."""
-    return tmp_path / "project/models/a-run/final/computed.log"
-
-
 def leave(service: Service, *inputs: str) -> None:
-    """Ask, and hang up without waiting for the answer."""
+    """Ask, and hang up while that waits for the model, where nothing else waits."""
     body = json.dumps({"inputs": list(inputs)}).encode()
     head = (
         "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -43,29 +36,46 @@ def leave(service: Service, *inputs: str) -> None:
     )
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
         client.sendall(head.encode() + body)
-        time.sleep(0.1)
+        wait_for_queue(service, len(inputs))
+    wait_for_queue(service, 0)
 
 
-def test_what_arrives_while_the_model_works_is_one_batch(start: Start, computed: Path) -> None:
+def wait_for_queue(service: Service, length: int) -> None:
+    wait_until(lambda: service.metric("inference_queue_depth") == length)
+
+
+def test_what_arrives_while_the_model_works_is_one_batch(
+    start: Start, computed: Path, free: Path
+) -> None:
     service = start().wait_until_ready()
     with ThreadPoolExecutor(9) as pool:
-        first = pool.submit(service.predict, BLOCK)
-        time.sleep(0.2)
-        others = list(pool.map(service.predict, [f"text {i}" for i in range(8)]))
+        first = pool.submit(service.predict, "hold")
+        at_work(computed, "hold")
+        others = pool.map(service.predict, [f"text {i}" for i in range(8)])
+        wait_for_queue(service, 8)
+        free.touch()
+        labels = [each.body["outputs"][0]["label"] for each in others]
     assert first.result().status == 200
-    assert [each.body["outputs"][0]["label"] for each in others] == [f"text {i}" for i in range(8)]
+    assert labels == [f"text {i}" for i in range(8)]
     assert computed.read_text().splitlines()[-1].startswith("8 ")
 
 
 # with a log line for each request nothing is refused before it is read
 @pytest.mark.parametrize("access_log", ["true", "false"])
-def test_waiting_inputs_are_bounded_and_the_next_is_429(start: Start, access_log: str) -> None:
+def test_waiting_inputs_are_bounded_and_the_next_is_429(
+    start: Start, access_log: str, computed: Path, free: Path
+) -> None:
     service = start(
         *("--engine.max_waiting", "3", "--engine.max_batch_size", "1"),
         *("--service.access_log", access_log),
     ).wait_until_ready()
     with ThreadPoolExecutor(12) as pool:
-        replies = list(pool.map(lambda _: service.predict("sleep 0.5"), range(12)))
+        asked = [pool.submit(service.predict, "hold")]
+        at_work(computed, "hold")
+        asked += [pool.submit(service.predict, "text") for _ in range(11)]
+        wait_until(lambda: [each.done() for each in asked].count(True) >= 8)
+        free.touch()
+    replies = [each.result() for each in asked]
     answered = [r.status for r in replies].count(200)
     # one at work and three waiting, or fewer where the event loop was late
     assert answered == 4 if access_log == "true" else 1 <= answered <= 4
@@ -82,32 +92,37 @@ def test_waiting_inputs_are_bounded_and_the_next_is_429(start: Start, access_log
     assert timed == len(replies) + 1
 
 
-def test_wait_that_would_exceed_the_deadline_is_429_at_once(start: Start) -> None:
+def test_wait_that_would_exceed_the_deadline_is_429_at_once(
+    start: Start, computed: Path, free: Path
+) -> None:
     one_a_batch = ("--engine.max_batch_size", "1")
     service = start(*one_a_batch, STUB_BATCH_SECONDS="0.3").wait_until_ready()
-    with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(service.predict, "text") for _ in range(8)]  # 2.4 seconds
-        wait_until(lambda: service.metric("inference_queue_depth") >= 5)
-        begun = time.monotonic()
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(service.predict, "hold")]
+        at_work(computed, "hold")
+        asked += [pool.submit(service.predict, "text") for _ in range(4)]  # 1.2 seconds
+        wait_for_queue(service, 4)
         reply = service.post(b'{"inputs": ["text"]}', {"X-Request-Timeout": "0.5"})
+        # once its time is over it would be 503
         assert (reply.status, reply.error["code"]) == (429, "overloaded")
-        assert time.monotonic() - begun < 0.4
         assert int(reply.headers["retry-after"]) >= 1
-        assert {each.result().status for each in waiting} == {200}
+        free.touch()
+        assert {each.result().status for each in asked} == {200}
 
 
-def test_client_never_waits_longer_than_its_deadline(start: Start, computed: Path) -> None:
-    service = start("--limits.deadline_seconds", "0.6").wait_until_ready()
+def test_client_never_waits_longer_than_its_deadline(
+    start: Start, computed: Path, free: Path
+) -> None:
+    service = start("--limits.deadline_seconds", "1").wait_until_ready()
     with ThreadPoolExecutor(2) as pool:
-        begun = time.monotonic()
-        at_work = pool.submit(service.predict, "sleep 1.5")
-        time.sleep(0.2)
+        first = pool.submit(service.predict, "hold")
+        at_work(computed, "hold")
         behind = pool.submit(service.post, b'{"inputs": ["late"]}', {"X-Request-Timeout": "0.3"})
-        for each in (behind.result(), at_work.result()):
+        for each in (behind.result(), first.result()):  # while the model still works
             assert (each.status, each.error["code"]) == (503, "deadline_exceeded")
             assert int(each.headers["retry-after"]) >= 1
-        assert time.monotonic() - begun < 1.2
     assert service.metric("inference_dropped_total", reason="deadline") == 1
+    free.touch()
     wait_until(lambda: service.predict("after").status == 200)
     assert "late" not in computed.read_text()  # dropped before it was computed
 
@@ -119,14 +134,16 @@ def test_senseless_deadline_is_the_clients_error(start: Start, timeout: str) -> 
     assert (reply.status, reply.error["code"]) == (400, "invalid_timeout")
 
 
-def test_work_of_clients_that_left_is_not_done(start: Start, computed: Path) -> None:
+def test_work_of_clients_that_left_is_not_done(start: Start, computed: Path, free: Path) -> None:
     service = start().wait_until_ready()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(service.predict, BLOCK)
-        time.sleep(0.1)
+        first = pool.submit(service.predict, "hold")
+        at_work(computed, "hold")
         for number in range(4):
             leave(service, f"gone {number}", f"gone too {number}")
         stayed = pool.submit(service.predict, "stayed")
+        wait_for_queue(service, 1)
+        free.touch()
         assert first.result().status == stayed.result().status == 200
     assert "gone" not in computed.read_text()
     assert service.metric("inference_dropped_total", reason="cancelled") == 8
@@ -153,25 +170,31 @@ def test_what_never_fits_is_503_and_not_ready_when_it_repeats(start: Start) -> N
     assert service.get("/healthz").status == 200
     assert service.predict("small").status == 200
     assert service.get("/readyz").status == 200
+    assert service.stop(signal.SIGINT) == 0  # then the log is whole
     assert CANARY not in service.log.read_text("utf-8")
 
 
-def test_a_batch_without_an_end_is_told_of(start: Start) -> None:
-    service = start("--limits.deadline_seconds", "0.2").wait_until_ready()
-    assert service.predict("sleep 2.5").status == 503
+def test_a_batch_without_an_end_is_told_of(start: Start, free: Path) -> None:
+    service = start("--limits.deadline_seconds", "0.5").wait_until_ready()
+    assert service.predict("hold").status == 503
     assert service.get("/readyz").status == 200  # it may only be slow
     wait_until(lambda: service.get("/readyz").status == 503)
     assert service.get("/readyz").error["code"] == "stalled"
+    free.touch()
     wait_until(lambda: service.get("/readyz").status == 200)
 
 
-def test_failing_input_does_not_fail_its_neighbours(start: Start) -> None:
+def test_failing_input_does_not_fail_its_neighbours(
+    start: Start, computed: Path, free: Path
+) -> None:
     service = start().wait_until_ready()
     with ThreadPoolExecutor(4) as pool:
-        blocked = pool.submit(service.predict, BLOCK)
-        time.sleep(0.2)
+        blocked = pool.submit(service.predict, "hold")
+        at_work(computed, "hold")
         bad = pool.submit(service.predict, "break")
         good = [pool.submit(service.predict, f"fine {i}") for i in range(2)]
+        wait_for_queue(service, 3)
+        free.touch()
         assert bad.result().status == 500
         assert {each.result().status for each in (blocked, *good)} == {200}
 

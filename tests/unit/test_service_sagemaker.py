@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from serving import CANARY, IDENTITY, Service, assemble
+from serving import CANARY, IDENTITY, Service, assemble, at_work, wait_until
 
 pytestmark = pytest.mark.unit
 
@@ -143,14 +142,13 @@ def test_sigterm_ends_within_what_sagemaker_allows(container: Container) -> None
     end, deadline = map(float, done.stdout.split())
     assert end <= 28 and deadline == 60
 
-    service = container.start("serve", "--service.drain_seconds", "0.5").wait_until_ready()
+    service = container.start("serve", "--service.drain_seconds", "1.5").wait_until_ready()
     with ThreadPoolExecutor() as pool:
         body = b'{"inputs": ["sleep 1.5"]}'
         slow = pool.submit(service.request, "POST", "/invocations", body, JSON)
-        time.sleep(0.3)
+        at_work(container.model / "computed.log", "sleep 1.5")
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        assert service.get("/ping").status == 503
+        wait_until(lambda: service.get("/ping").status == 503)
         assert slow.result().status == 200
     assert service.process.wait(timeout=20) == 0
 

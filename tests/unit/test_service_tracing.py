@@ -102,8 +102,8 @@ def test_a_request_is_a_span_of_the_callers_trace(start: Start, collector: Colle
     assert span["model.version"] == "0123456789ab" and span["model.name"] == "stub"
     below = {each["name"]: each for each in collector.spans() if each["parent"] == span["id"]}
     assert {"queue", "compute"} <= set(below)
-    assert 0.2 <= below["compute"]["seconds"] <= span["seconds"] < 2
-    assert below["queue"]["seconds"] < 0.2
+    queue, compute = (below[name]["seconds"] for name in ("queue", "compute"))
+    assert compute >= 0.2 and 0 <= queue <= span["seconds"] - compute
 
 
 @needs_sdk
@@ -128,9 +128,11 @@ def test_spans_hold_no_input_and_probes_make_none(start: Start, collector: Colle
 
 @needs_sdk
 def test_the_last_spans_are_sent_before_the_end(start: Start, collector: Collector) -> None:
-    service = start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.address).wait_until_ready()
+    service = start(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.address, OTEL_BSP_SCHEDULE_DELAY="600000"
+    ).wait_until_ready()
     service.predict("one")
-    assert not collector.bodies  # they are sent every five seconds
+    assert not collector.bodies  # they are sent every ten minutes
     assert service.stop() == 0
     assert len(collector.named("POST /v1/predict")) == 1
 

@@ -38,8 +38,12 @@ class JsonFormatter(logging.Formatter):
             "message": redacted(record.getMessage()),  # libraries tell addresses
         }
         if identity := request_id.get():
-            line["request_id"] = identity
-        line |= getattr(record, "fields", {})
+            line["request_id"] = redacted(identity)  # the client chose it
+        fields = getattr(record, "fields", {})
+        line |= {
+            name: redacted(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
         if record.exc_info and record.exc_info[0]:
             kind, _, trace = record.exc_info
             line |= {"exception": kind.__name__, "stack": _places(trace)}

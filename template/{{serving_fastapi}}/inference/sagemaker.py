@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .__main__ import serve
 from .logs import configure_logging
-from .project import ConfigError, UserError, run
+from .project import ConfigError, UserError, redacted, run
 from .settings import MODEL_FILES, ServeSettings, load_settings
 
 BASE = "/opt/ml"
@@ -34,7 +34,7 @@ def main() -> int:
         failure = base / "output/failure"
         try:
             failure.parent.mkdir(parents=True, exist_ok=True)
-            failure.write_text(f"{error}\n", "utf-8")
+            failure.write_text(redacted(f"{error}\n"), "utf-8")
         except OSError:
             pass  # the folder may be read-only; the log has it
         raise

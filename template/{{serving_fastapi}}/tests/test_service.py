@@ -54,8 +54,8 @@ class Service:
         self._wait_for(lambda: self.request("GET", "/readyz")[0] == 200)
 
     def _logged(self, field: str) -> Any:
-        lines = self.log.read_text("utf-8").splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{")]
+        lines = self.log.read_text("utf-8").splitlines(keepends=True)
+        found = [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "\n"]
         return next((line[field] for line in found if field in line), None)
 
     def _wait_for(self, found: Any, seconds: float = 120) -> Any:

@@ -70,9 +70,11 @@ class Served:
 
     def _ready(self) -> bool:
         if not self.url:
-            for line in self._log.read_text("utf-8", errors="replace").splitlines():
-                if line.startswith("{") and "port" in (fields := json.loads(line)):
-                    self.url = f"http://127.0.0.1:{fields['port']}"
+            for line in self._log.read_text("utf-8", errors="replace").splitlines(keepends=True):
+                if line.startswith("{") and line[-1] == "\n":  # the last may be half written
+                    fields = json.loads(line)
+                    if "port" in fields:
+                        self.url = f"http://127.0.0.1:{fields['port']}"
         if not self.url:
             return False
         try:

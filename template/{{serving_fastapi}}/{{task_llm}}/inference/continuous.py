@@ -23,6 +23,7 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 
 from .errors import let_go
 from .memory import free_memory, is_out_of_memory
+from .project import redacted
 from .runner_options import RunnerOptions
 from .schema import EXAMPLE_INPUTS
 
@@ -160,7 +161,7 @@ def _quiet(level: int) -> None:
 
 
 def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(redacted(str(error)).split())[:200]}"
 
 
 def _manager(predictor: Any, options: RunnerOptions) -> Any:
