@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<note>[^\n]+?) -->\n\n?)?"
+    r"(?:^<!-- (?P<note>[^\n]+?) -->\n\n?|^`(?P<path>[^`\n]+)`:\n\n)?"
     r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -25,6 +25,7 @@ class Block:
 
     language: str
     title: str
+    """The file that it shows: title="…", or before it a line with the path alone, and a colon."""
     text: str
     note: str
 
@@ -42,7 +43,10 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """Return the page's fenced blocks, in order."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
-    return [Block(m["language"], m["title"] or "", m["text"], m["note"] or "") for m in found]
+    return [
+        Block(m["language"], m["title"] or m["path"] or "", m["text"], m["note"] or "")
+        for m in found
+    ]
 
 
 def commands(page: Path) -> list[Block]:

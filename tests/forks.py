@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import documents
 import helpers
 
 DOCUMENT = helpers.ROOT / "docs" / "organisations.md"
 ADDRESS = "https://git.example.org/ml-template"
 SETTINGS = "organisation.yml"
 
-_BLOCK = re.compile(
-    r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.M | re.S
-)
-
 
 def files() -> dict[str, str]:
     """Return the files of the example by path."""
-    blocks = _BLOCK.finditer(DOCUMENT.read_text("utf-8"))
-    return {block["path"]: block["text"] for block in blocks if block["path"]}
+    return {block.title: block.text for block in documents.blocks(DOCUMENT) if block.title}
 
 
 def commands() -> list[str]:
     """Return the example's shell blocks: clone, first release, merge and second release."""
-    blocks = _BLOCK.finditer(DOCUMENT.read_text("utf-8"))
-    found = [block["text"] for block in blocks if block["kind"] == "sh"]
+    found = [block.text for block in documents.commands(DOCUMENT)]
     assert len(found) == 3 and "clone" in found[0] and "merge" in found[2], "mend this helper"
     return found
 

@@ -2,8 +2,9 @@
 
 python tools/docs.py [--serve]
 
-Pages are docs/*.md and docs/decisions/*.md. A line `<!-- generated: NAME -->` becomes what
-`GENERATED` makes of copier.yml, the rules, the tests and the template, so nothing stands twice.
+Pages are docs/*.md and docs/decisions/*.md. A line `<!-- generated: NAME -->`, with the one below
+that GitHub shows instead, becomes what `generators` make of copier.yml, the rules, the tests and
+the template, so nothing stands twice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import bootstrap
 import docs_advisor
 import docs_example
 import docs_questions
@@ -26,7 +28,7 @@ DOCS = ROOT / "docs"
 DIST = ROOT / "dist"
 STAGED = DIST / "docs"
 SITE = DIST / "site"
-REPOSITORY = "https://github.com/org/ml-template"
+REPOSITORY = bootstrap.SOURCE.replace("gh:", "https://github.com/", 1)
 
 # In the order of reading. A page that stands in no section comes last, so none can be forgotten.
 SECTIONS = {
@@ -35,7 +37,7 @@ SECTIONS = {
     "Keep": ("updating", "organisations", "security"),
     "Change the template": ("overlays", "health"),
 }
-MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: (\w+) -->\n\*.+\*$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 
 
@@ -89,7 +91,6 @@ def generators(example: Path) -> dict[str, Callable[[], str]]:
         "recommended": docs_advisor.recommended,
         "example": lambda: docs_example.page(example),
         "numbers": numbers,
-        "contents": contents,
     }
 
 
@@ -112,24 +113,6 @@ def nav(sources: list[Path]) -> list[dict[str, list[str]]]:
     sections["More"] = [name for name in there if name not in named]
     sections["Decisions"] = decisions
     return [{heading: names} for heading, names in sections.items() if names]
-
-
-def contents() -> str:
-    """Return a list of the pages with the first sentence of each."""
-    parts = []
-    for section in nav(sorted(DOCS.glob("*.md"))):
-        for heading, names in section.items():
-            entries = [_entry(name) for name in names if name != "index.md"]
-            parts += [f"**{heading}**", "\n".join(entries)]
-    return "\n\n".join(parts)
-
-
-def _entry(name: str) -> str:
-    text = (DOCS / name).read_text("utf-8")
-    title = re.search(r"^# (.+)$", text, re.MULTILINE)
-    sentence = re.match(r".+?\.(?=\s|$)", text.partition("\n\n")[2], re.DOTALL)
-    about = " ".join(sentence[0].split()) if sentence else ""
-    return f"- [{title[1] if title else name}]({name}): {about}"
 
 
 def linked(text: str, source: Path) -> str:

@@ -5,36 +5,32 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import bootstrap
 import pytest
 
 import documents
 import helpers
+import terminals
 from projects import tool_environment
 
 pytestmark = pytest.mark.run
 
 PAGE = helpers.ROOT / "docs" / "tour.md"
-RELEASED = "gh:org/ml-template"
 
 
 def test_the_tour_leads_to_a_served_model(tmp_path: Path) -> None:
     """All commands in one shell, as in one terminal; what stays is stopped at the end."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    copier = programs / "copier"
-    copier.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m copier "$@"\n', "utf-8")
-    copier.chmod(0o755)
+    uvx = terminals.uvx(tmp_path / "programs")
     # a `make test ARGS=…` around this passes its variables on
     outer = {key for key in os.environ if "MAKE" in key or key in ("ARGS", "TESTS", "JOBS")}
     environment = {key: value for key, value in os.environ.items() if key not in outer}
     environment |= {**tool_environment(), "HF_HUB_OFFLINE": "1", "ML_TEMPLATE_STRICT": "1"}
-    environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{uvx.parent}{os.pathsep}{environment['PATH']}"
     lines = ["set -euo pipefail", "set -m"]  # each command in a group of its own
     for block in documents.commands(PAGE):
-        text = block.text.replace(RELEASED, str(helpers.snapshot()))
+        text = block.text.replace(bootstrap.SOURCE, str(helpers.snapshot()))
         if block.stays:
             lines += [f"{text.rstrip()} >served.log 2>&1 &", "trap 'kill -TERM -$!; wait' EXIT"]
         else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ConfigError, DataError
+from .redaction import brief
 from .rows import Row, content_sha256, local_path, read_rows
 
 IN_MEMORY_BYTES = 64 * 2**20  # embedded media beyond this lies on disk, in TMPDIR
@@ -130,7 +131,8 @@ def named_path(row: Row, value: object) -> Path | None:
         return None
     if "://" in value:
         raise DataError(
-            f"{row.where}: {value[:80]} is an address; download the files and name their paths"
+            f"{row.where}: {brief(value, 80)} is an address; download the files and name their "
+            "paths"
         )
     if "\0" in value:
         raise DataError(f"{row.where}: a path holds a zero byte; mend or drop the row")
