@@ -19,7 +19,7 @@ MOVED = "moved_router"
 
 def own_files(project: Path) -> None:
     """Modules, tests, a workflow, a page with an umlaut, a link and Windows' lines of their own."""
-    package = package_of(project)
+    package = edits.package(project)
     edits.write(package / "our_features.py", 'OURS = "ours"\n')
     edits.write(package / "extra" / "__init__.py", "")
     edits.write(project / "tests/test_our_features.py", "def test_ours() -> None:\n    assert 1\n")
@@ -65,7 +65,7 @@ def dependency(project: Path) -> None:
 
 def moved_package(project: Path) -> None:
     """Another name for the package, in all files and in the answers."""
-    old = package_of(project)
+    old = edits.package(project)
     shutil.move(old, old.with_name(MOVED))
     names = {old.name: MOVED, old.name.upper(): MOVED.upper(), "ticket-router": "moved-router"}
     for path in project.rglob("*"):
@@ -116,12 +116,6 @@ EDITS: dict[str, edits.Edit] = {
         *(surroundings, windows_lines, latin, everything),
     )
 }
-
-
-def package_of(project: Path) -> Path:
-    """Return the one package below src."""
-    (found,) = [path.parent for path in (project / "src").glob("*/__init__.py")]
-    return found
 
 
 # ── What stops an update ──

@@ -20,7 +20,7 @@ OWN_LIMIT = 77
 
 def package(project: Path) -> Path:
     """Return the folder of the project's package."""
-    (found,) = [path.parent for path in (project / "src").glob("*/predictor.py")]
+    (found,) = [path.parent for path in (project / "src").glob("*/__init__.py")]
     return found
 
 

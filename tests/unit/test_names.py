@@ -118,6 +118,21 @@ def test_a_name_in_use_is_refused_and_a_free_one_named(name: str) -> None:
     assert f"{name}-project is free" in names.slug_problem(name, TAKEN)
 
 
+@pytest.mark.parametrize(
+    ("name", "holder"),
+    [
+        ("class", "a word of Python"),
+        ("tests", "a folder of the project"),
+        ("con", "a name that Windows keeps for itself"),
+        ("null", "a word of YAML"),
+        ("json", "a module of Python"),
+        ("torch", "a package that this project may install"),
+    ],
+)
+def test_it_is_said_who_holds_a_name(name: str, holder: str) -> None:
+    assert f"{name} is already {holder};" in names.package_problem(name, TAKEN)
+
+
 def test_separators_do_not_hide_a_name_in_use() -> None:
     assert "already" in names.package_problem("huggingface_hub", TAKEN)
     assert "already" in names.package_problem("typing_extensions", TAKEN)

@@ -300,5 +300,5 @@ def _not_reloaded(reason: str) -> ServiceError:
 def _log(event: str, version: Version, begun: float) -> None:
     info = version.runner.info
     fields = {"model": info.name, "version": info.version, "digest": info.digest}
-    fields |= {"seconds": f"{time.monotonic() - begun:.2f}"}
-    logger.info(event, extra={"fields": fields})
+    seconds = round(time.monotonic() - begun, 2)
+    logger.info(event, extra={"fields": {**fields, "seconds": seconds}})
