@@ -31,6 +31,7 @@ UVX = "uvx --with copier-template-extensions copier"
 AGAIN = "commit, and run `make update` again"
 AS_IT_WAS = "This project is as it was."
 BACK = "git restore --source=HEAD --staged --worktree . && git clean -fd ."
+MEMORY, MEMORY_BYTES = "/dev/shm", 2**28  # a folder of Linux, and what must be free there
 # Hooks of this repository, which may change files, have no part in this. Copies are whole, and new
 # files written, in a sparse checkout too.
 CONFIG = (f"core.hooksPath={os.devnull}", "core.quotePath=0", "core.sparseCheckout=0")
@@ -174,7 +175,7 @@ def update(root: Path, copier: Sequence[str], arguments: Sequence[str]) -> list[
     """Update a copy, then bring its files here; return the names that changed."""
     top = Path((git(root, "rev-parse", "--show-toplevel") or "").strip())
     inside = (git(root, "rev-parse", "--show-prefix") or "").strip()
-    with tempfile.TemporaryDirectory(prefix="update-", ignore_cleanup_errors=True) as folder:
+    with temporary() as folder, temporary(quickest()) as clones:
         copy = Path(folder) / "project"
         try:
             # With the line ends that are committed, as the template's are.
@@ -183,6 +184,7 @@ def update(root: Path, copier: Sequence[str], arguments: Sequence[str]) -> list[
             environment = {**os.environ, **COMMITTED_LINE_ENDS, "ML_TEMPLATE_COPY": "1"}
             # Its hooks would install packages into the copy.
             environment |= {"ML_TEMPLATE_HOOKS": "off", "PWD": str(copy / inside)}
+            environment["TMPDIR"] = clones
             command = [*copier, "update", "--trust", *arguments]
             try:
                 code = subprocess.run(command, cwd=copy / inside, env=environment).returncode
@@ -196,6 +198,22 @@ def update(root: Path, copier: Sequence[str], arguments: Sequence[str]) -> list[
         finally:
             with suppress(UpdateError):
                 must(top, "worktree", "remove", "--force", str(copy))
+
+
+def temporary(within: str | None = None) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder, which goes at the end."""
+    return tempfile.TemporaryDirectory(prefix="update-", dir=within, ignore_cleanup_errors=True)
+
+
+def quickest() -> str | None:
+    """Return where some 4,000 small files, 30 MiB, are quickest written: memory, if there is any.
+
+    An update clones the template five times and renders it three times.
+    """
+    with suppress(OSError):
+        if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK):
+            return MEMORY if shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
+    return None
 
 
 def bring(copy: Path, top: Path) -> list[str]:

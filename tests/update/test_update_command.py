@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -284,6 +285,32 @@ def test_a_copier_that_is_missing_is_named(project: Path, tmp_path: Path) -> Non
     (tmp_path / "programs/git").symlink_to(git)
     done = small.update(project, COPIER="", PATH=str(tmp_path / "programs"))
     assert "neither uvx nor copier is on PATH: pip install uv" in done.stderr
+
+
+def clones(project: Path, log: Path, **variables: str) -> Path:
+    """Update with a Copier that leaves something behind; return where it made its clones."""
+    kept = f'echo "$TMPDIR" >"{log}"; touch "$TMPDIR/left"; exec {sys.executable} -m copier "$@"'
+    done = small.update(project, COPIER=shlex.join(["sh", "-c", kept, "copier"]), **variables)
+    assert done.returncode == 0, done.stderr
+    folder = Path(log.read_text().strip())
+    assert not folder.exists()
+    return folder
+
+
+def test_clones_are_made_in_memory(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < 2**28:
+        pytest.skip("there is no room in memory")
+    assert clones(project, tmp_path / "log").is_relative_to("/dev/shm")
+
+
+def test_clones_are_made_where_the_user_wants(project: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert clones(project, tmp_path / "log", TMPDIR=str(mine)).is_relative_to(mine)
+    assert list(mine.iterdir()) == []
 
 
 def test_another_answers_file_is_updated_by_copier_itself(project: Path) -> None:
