@@ -31,7 +31,7 @@ UVX = "uvx --with copier-template-extensions copier"
 AGAIN = "commit, and run `make update` again"
 AS_IT_WAS = "This project is as it was."
 BACK = "git restore --source=HEAD --staged --worktree . && git clean -fd ."
-MEMORY, MEMORY_BYTES = "/dev/shm", 2**28  # a folder of Linux, and what must be free there
+MEMORY, MEMORY_BYTES = "/dev/shm", 2**30  # a folder of Linux, and what must be free there
 # Hooks of this repository, which may change files, have no part in this. Copies are whole, and new
 # files written, in a sparse checkout too.
 CONFIG = (f"core.hooksPath={os.devnull}", "core.quotePath=0", "core.sparseCheckout=0")

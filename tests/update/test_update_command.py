@@ -301,7 +301,7 @@ def test_clones_are_made_in_memory(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < 2**28:
+    if not Path("/dev/shm").is_dir() or shutil.disk_usage("/dev/shm").free < 2**30:
         pytest.skip("there is no room in memory")
     assert clones(project, tmp_path / "log").is_relative_to("/dev/shm")
 
