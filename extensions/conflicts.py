@@ -34,7 +34,7 @@ def refusal(template: Path, context: Mapping[str, Any]) -> str:
     there = [
         path
         for path in sorted(written(template, context))
-        if (destination / path).is_file() and not _matches(path, skipped)
+        if _holds(destination / path) and not _matches(path, skipped)
     ]
     if not there:
         return ""
@@ -56,13 +56,16 @@ def blocked(template: Path, context: Mapping[str, Any]) -> str:
     for path in sorted(written(template, context)):
         for place in reversed(Path(path).parents[:-1]):
             there = top / place
-            if there.is_symlink() and not there.resolve().is_relative_to(top):
+            if not there.is_dir():
+                if there.is_symlink() and not there.exists():
+                    return f"{place} is a link to nothing, and {path} needs a folder there. {_MOVE}"
+                if there.exists():
+                    return f"{place} is a file, and {path} needs a folder there. {_MOVE}"
+            elif there.is_symlink() and not there.resolve().is_relative_to(top):
                 return (
                     f"{place} is a link that leads out of the project, where {path} would be "
                     "written. Nothing was changed. Make it a folder, with links inside it."
                 )
-            if there.is_file():
-                return f"{place} is a file, and {path} needs a folder there. {_MOVE}"
         if (top / path).is_dir():
             return f"{path} is a folder, and the template has a file there. {_MOVE}"
     return ""
@@ -117,6 +120,10 @@ def written(folder: Path, context: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{prefix}{path}" for path in written(entry, context))
         else:
             yield name
+
+
+def _holds(place: Path) -> bool:
+    return place.is_file() or place.is_symlink()
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

@@ -105,6 +105,10 @@ def is_occupied(context: Mapping[str, Any]) -> bool:
         return False
 
 
+def _ended(problem: str) -> str:
+    return problem if problem.endswith("?") else f"{problem}."
+
+
 def share_compiled(environment: Environment) -> None:
     """Compile each text once in a process: an update has three environments of the new version.
 
@@ -295,7 +299,7 @@ class Template:
     def _refuse_wrong(self, question: Any, given: Any, context: Mapping[str, Any]) -> None:
         problem = self._problem(question, given, context)
         if problem:
-            raise UserMessageError(f"{question.key}={questions.shown(given)}: {problem}.")
+            raise UserMessageError(f"{question.key}={questions.shown(given)}: {_ended(problem)}")
 
     def _problem(self, question: Any, given: Any, context: Mapping[str, Any] | None) -> str:
         """Return what is wrong with an answer, or nothing; without a context: by itself."""
@@ -329,7 +333,8 @@ class Template:
         _, problem = questions.answer(question, value, self._offered.get(question.key, ()))
         if problem:
             file = context["_copier_conf"]["answers_file"]
-            raise UserMessageError(f"{question.key}={questions.shown(value)} in {file}: {problem}.")
+            said = f"{question.key}={questions.shown(value)} in {file}: {_ended(problem)}"
+            raise UserMessageError(said)
 
     def _refuse_unknown(self, given: Mapping[str, Any]) -> None:
         """Refuse a misspelt question, but not where an update renders beside the project.

@@ -152,7 +152,7 @@ def facts_problem(facts: object) -> str:
             return f"{key} is no number of rows or tokens; leave it out"
     for key in _FACT_TEXTS:
         text = facts.get(key, "text")
-        if not isinstance(text, str) or line_problem(text, 200):
+        if not isinstance(text, str) or line_problem(text.strip(), 200):  # `"text "` is a column
             return f"{key} is no name on one line; leave it out"
     return ""
 

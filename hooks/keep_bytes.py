@@ -57,15 +57,19 @@ def keep(project: Path) -> list[str]:
 def links(project: Path) -> list[str]:
     """Return links, which Copier leaves, in place of files that the new version changed or dropped.
 
-    A place is that of a template's file by its end, from the last rendered folder on.
+    Of any answers: `{{task_llm}}/data/README.md` is the place `data/README.md`.
     """
     version = os.environ.get("VERSION_FROM", "")
     between = ("diff", "-z", "--name-only", "--no-renames", version, "HEAD", "--", "template")
     changed = git_commands.listed(git_commands.TEMPLATE, *between)
-    ends = [re.split(r"^template/|}}/", path)[-1].removesuffix(".jinja") for path in changed]
+    places = [
+        re.escape(re.sub(r"^template/|{{(?!package_name)\w+}}/", "", path.removesuffix(".jinja")))
+        for path in changed
+    ]
+    is_place = re.compile("|".join(places).replace(re.escape("{{package_name}}"), r"\w+"))
     entries = git_commands.listed(project, "ls-tree", "-r", "-z", "HEAD")
     names = [entry.split("\t", 1)[1] for entry in entries if entry.startswith("120000 ")]
-    return [name for name in names if f"/{name}".endswith(tuple(f"/{end}" for end in ends))]
+    return [name for name in names if is_place.fullmatch(name)]
 
 
 def is_text(content: bytes) -> bool:

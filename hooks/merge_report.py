@@ -20,6 +20,8 @@ def report(project: Path) -> list[str]:
             "Edit what stands between <<<<<<< and >>>>>>> (git diff shows it), then `git add` the "
             "file."
         ]
+        if any(Path(name).name == "requirements.txt" for name in conflicts):
+            lines += ["requirements.txt: `make lock` takes the template's pins and adds yours."]
     if removed := removed_with_edits(project):
         known = "you had changed them" if _last_update(project) else "you may have changed them"
         lines += [f"The template has these files no more, and {known}:", *shown(removed)]

@@ -60,14 +60,14 @@ def reinstall(project: Path) -> int:
 
 def needs_install(project: Path) -> bool:
     """Whether `.venv` was installed from another requirements.txt than the one here now."""
-    stamp_file = project / ".venv" / ".ml-template-requirements"
+    stamp_file = project / ".venv" / ".ml-template-requirements"  # STAMP of machine/steps.py
     pins = project / "requirements.txt"
     if not stamp_file.is_file() or not pins.is_file():
         return False
     content = pins.read_bytes()
     if b"<<<<<<< " in content:
         print(
-            "requirements.txt has conflicts: resolve them, then run `make setup`.", file=sys.stderr
+            "requirements.txt has conflicts: run `make lock`, then `make setup`.", file=sys.stderr
         )
         return False
     try:

@@ -102,7 +102,12 @@ def renamed(text: str, old: str, new: str) -> str:
     line = _line(text, entry).strip()
     moved = name + line[len(text[entry.key.start_mark.index : entry.key.end_mark.index]) :]
     comments = [comment.strip() for comment in _comments_above(text, entry)]
-    return _inserted(_without(text, entry), new_path, [*comments, moved])
+    result = _inserted(_without(text, entry), new_path, [*comments, moved])
+    try:
+        yaml.compose(result)
+    except yaml.YAMLError:  # as behind `...`, which ends a document
+        raise AmbiguousError(f"has no place for the section {new_path[0]}") from None
+    return result
 
 
 def _without(text: str, entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 python benchmarks/serving/run.py --python ENV/bin/python [--repeats 5] [--seconds 4]
     [--fresh cell|turn] [--arms ours hand …] [--scenarios closed mixed …] [--soak 600]
+    [--name serving-rising]
 
 ENV holds the packages of a generated project's inference/requirements.txt, and the competitors:
 pip install -r requirements.txt litserve bentoml. The server has core 0, the client core 1, every
@@ -30,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from servers import ARMS, OURS, Arm, Server
-from tables import report
+from tables import RISING_SHARES, report
 from timing import command
 
 from template import RESULTS, ROOT, WORK, copy_template
@@ -63,8 +64,24 @@ OTHERS: dict[str, Cell] = {
         "leave_after": 0.03,
     },
 }
+RISING: dict[str, Cell] = {
+    f"rising {share}": {
+        "kind": "load",
+        "loop": "open",
+        "share": share,
+        "deadline": OVERLOAD_DEADLINE,
+    }
+    for share in RISING_SHARES
+}
 SIGTERM: dict[str, Cell] = {"sigterm": {"kind": "sigterm", "share": 0.5}}
-GROUPS = {"closed": CLOSED, "mixed": MIXED, "open": OPEN, "others": OTHERS, "sigterm": SIGTERM}
+GROUPS = {
+    "closed": CLOSED,
+    "mixed": MIXED,
+    "open": OPEN,
+    "others": OTHERS,
+    "rising": RISING,
+    "sigterm": SIGTERM,
+}
 
 
 @dataclass
@@ -144,7 +161,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--fresh", choices=("cell", "turn"), default="cell")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--scenarios", nargs="*", choices=GROUPS, default=list(GROUPS))
+    usual = [name for name in GROUPS if name != "rising"]
+    parser.add_argument("--scenarios", nargs="*", choices=GROUPS, default=usual)
+    parser.add_argument("--name", default="serving", help="of the report, before its date")
     parser.add_argument("--soak", type=float, default=0.0, help="seconds of overload, ours only")
     parser.add_argument("--keep", action="store_true", help="add to the raw results there are")
     options = parser.parse_args()
@@ -158,10 +177,12 @@ def main() -> None:
     first = 1 + max((line["turn"] for line in read(raw)), default=0)
     for turn in range(first, first + (options.repeats if options.scenarios else 0)):
         one_turn(bench, turn, arms, options.scenarios, options.fresh)
-        publish(raw, options.python, sys.argv[1:])  # an hour's work: what is done is kept
+        publish(
+            raw, options.python, sys.argv[1:], options.name
+        )  # an hour's work: what is done is kept
     if options.soak:
         soak(bench, options.soak)
-    publish(raw, options.python, sys.argv[1:])
+    publish(raw, options.python, sys.argv[1:], options.name)
 
 
 def one_turn(
@@ -170,7 +191,7 @@ def one_turn(
     """All cells once, in random order; closed loops first, as they say what an arm can carry."""
     rng = random.Random(turn)
     first = {**CLOSED, **(MIXED if "mixed" in wanted else {})}
-    then = {name: cell for group in ("open", "others") if group in wanted
+    then = {name: cell for group in ("open", "others", "rising") if group in wanted
             for name, cell in GROUPS[group].items()}  # fmt: skip
     last = SIGTERM if "sigterm" in wanted else {}
     phases = [shuffled(rng, phase) for phase in (first, then, last)]
@@ -263,12 +284,12 @@ def read(raw: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in raw.read_text().splitlines()] if raw.is_file() else []
 
 
-def publish(raw: Path, python: Path, arguments: Sequence[str]) -> None:
+def publish(raw: Path, python: Path, arguments: Sequence[str], name: str) -> None:
     """Write the report of what there is."""
     soaked = read(FOLDER / "soak.jsonl")
     given = " ".join(hidden(arguments, python))
     text = report(read(raw), soaked, python, f"python benchmarks/serving/run.py {given}")
-    target = RESULTS / f"serving-{datetime.now(UTC):%Y-%m-%d}.md"
+    target = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.md"
     target.write_text(text, "utf-8")
     print(f"written to {target.relative_to(ROOT)}", file=sys.stderr)
 

@@ -26,6 +26,7 @@ PACKAGES = (
     "bentoml",
 )
 NAMES = [arm.name for arm in ARMS.values()]
+RISING_SHARES = (0.6, 0.8, 1.0, 1.2, 1.6, 2.0, 3.0)
 
 
 def report(lines: Sequence[Line], soaked: Sequence[Line], python: Path, call: str) -> str:
@@ -69,6 +70,7 @@ def report(lines: Sequence[Line], soaked: Sequence[Line], python: Path, call: st
         table("p50, ms, open loop", lines, opened, key("p50_ms")),
         table("p99, ms, open loop", lines, opened, key("p99_ms")),
         overload(lines),
+        rising(lines),
         disconnects(lines),
         sigterm(lines),
         table("Peak resident memory, MiB, all processes", lines, ["closed 128"],
@@ -190,6 +192,35 @@ def overload(lines: Sequence[Line]) -> str:
     columns = ["goodput, % of capacity", "p99 ms", "refused after, p99 ms", "health p99 ms",
                "not answered, all turns"]  # fmt: skip
     return grid("Overload: twice the capacity, a deadline of 1 s", columns, rows)
+
+
+def rising(lines: Sequence[Line]) -> str:
+    """Answers in time as more and more requests come; nothing where that was not measured."""
+    loads = [f"rising {share}" for share in RISING_SHARES]
+    mine = [line for line in lines if line["scenario"] in loads]
+    if not mine:
+        return ""
+    good = key("goodput_rps")
+
+    def share(line: Line) -> float:
+        turn = [other for other in mine if other["turn"] == line["turn"]]
+        peak = max(other["goodput_rps"] for other in turn if other["arm"] == line["arm"])
+        return 100 * float(line["goodput_rps"]) / float(peak)
+
+    said = (
+        "Poisson arrivals at these shares of the closed loops' best, each answer of use for 1 s. "
+        "Closed loops send their requests together, when a batch was answered; these come singly.\n"
+    )
+    return "\n".join(
+        [
+            said,
+            table("Answers in time per second, as the load rises", mine, loads, good),
+            table("The same, % of the most at any of these loads", mine, loads, share),
+            table("Processor time for each answer, ms", mine, loads, processor_ms),
+            table("`/healthz` p99, ms", mine, loads, key("health_p99_ms")),
+            table("Refused after, p99 ms", mine, loads, key("refused_p99_ms")),
+        ]
+    )
 
 
 def disconnects(lines: Sequence[Line]) -> str:

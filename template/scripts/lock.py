@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,8 @@ OPTIONS = (
     "--annotation-style line"
 ).split()
 
+# What an update could not merge, in git's marks: of it the template's side.
+CONFLICT = re.compile(r"^<{7} .*?^={7}\r?\n(.*?)^>{7} [^\n]*\n", re.MULTILINE | re.DOTALL)
 # PyTorch's CUDA wheel pins these itself. Left to it, a CPU build does not drag them in.
 GPU_RUNTIME = re.compile(r"(?:nvidia-|cuda-|triton==)")
 
@@ -51,8 +52,12 @@ def main() -> int:
         remedy = error.remedy.replace("make setup", "make lock")
         print(f"error: {error}.\n  {remedy}.", file=sys.stderr)
         return 1
-    except (KeyError, ValueError) as error:
-        print(f"error: pyproject.toml: {error!r} is missing or wrong; mend it", file=sys.stderr)
+    except KeyError as error:
+        print(f"error: pyproject.toml has no {error.args[0]}: write it", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        where = "after an update, what stands between <<<<<<< and >>>>>>>"
+        print(f"error: pyproject.toml ({error}): mend that line ({where})", file=sys.stderr)
         return 1
     print("now run `make setup` to install these versions, and `make test`")
     return 0
@@ -68,7 +73,8 @@ def lock(requires: str, name: str, *options: str) -> None:
     project = Project(ROOT, requires)
     uv = environments.find_uv(project, lambda line: print(line, file=sys.stderr))
     target, draft = ROOT / name, ROOT / steps.STATE / "lock.txt"
-    shutil.copyfile(target, draft)  # uv keeps the pins of the file it writes to
+    pins_now = CONFLICT.sub(r"\1", target.read_text(encoding="utf-8"))
+    draft.write_text(pins_now, encoding="utf-8")  # uv keeps the pins of the file it writes to
     command = ("pip", "compile", "pyproject.toml", "--all-extras", "--python-version", oldest[0])
     project.run(uv, *command, *OPTIONS, *options, "--output-file", draft, env=environment())
     lines = draft.read_text(encoding="utf-8").splitlines(keepends=True)

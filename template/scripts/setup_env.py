@@ -134,7 +134,7 @@ def read_settings(root: Path) -> Settings:
     except ValueError as error:
         raise SetupError(f"pyproject.toml cannot be read ({error})", "mend that line") from error
     if b"\n<<<<<<< " in b"\n" + pins:
-        raise SetupError("requirements.txt has conflicts", f"resolve them, {AGAIN}")
+        raise SetupError("requirements.txt has conflicts", f"run `make lock`, {AGAIN}")
     tool = _table(_table(pyproject, "tool"), "ml-template").get("environment", "uv")
     if tool not in TOOLS:
         raise SetupError(

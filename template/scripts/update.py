@@ -67,7 +67,7 @@ def main() -> int:
         left = getattr(error, "left", AS_IT_WAS)
         print(f"error: {str(error) or 'interrupted'}.\n  {left}", file=sys.stderr)
         return 1
-    return finish(ROOT, changed)
+    return finish(ROOT, changed, version)
 
 
 # ── What must be so before ──
@@ -86,6 +86,11 @@ def check_repository(root: Path) -> None:
             "this project has no commit yet, and an update must be able to tell your changes from "
             'the template\'s: git init && git add -A && git commit -m "from the template"'
         ) from None
+    if unmerged := names(root, "diff", "--name-only", "--diff-filter=U"):
+        raise UpdateError(
+            f"{some(unmerged)} still holds conflicts: edit what stands between <<<<<<< and "
+            ">>>>>>>, git add the file, commit"
+        )
     changes = must(root, "status", "--porcelain", "--", ".").splitlines()
     if changes:
         what = some([line[3:] for line in changes])
@@ -162,10 +167,15 @@ def check_template(source: str, version: str) -> None:
 
 def copier_command() -> list[str]:
     """Return the command line of Copier."""
-    command = os.environ.get("COPIER", "").strip() or (UVX if shutil.which("uvx") else "copier")
-    if command == "copier" and shutil.which(command) is None:
-        raise UpdateError("neither uvx nor copier is on PATH: pip install uv, or set COPIER")
-    return shlex.split(command)
+    command = os.environ.get("COPIER", "").strip()
+    if not command:
+        command = UVX if shutil.which("uvx") else "copier"
+        if command == "copier" and shutil.which(command) is None:
+            raise UpdateError("neither uvx nor copier is on PATH: pip install uv, or set COPIER")
+    try:
+        return shlex.split(command, posix=os.name == "posix")
+    except ValueError:
+        raise UpdateError(f"COPIER={command} has a quote that is not closed: mend it") from None
 
 
 # ── The update ──
@@ -189,7 +199,9 @@ def update(root: Path, copier: Sequence[str], arguments: Sequence[str]) -> list[
             try:
                 code = subprocess.run(command, cwd=copy / inside, env=environment).returncode
             except OSError as error:
-                raise UpdateError(f"{copier[0]} cannot be run ({error.strerror})") from None
+                raise UpdateError(
+                    f"{copier[0]} cannot be run ({error.strerror}): let COPIER name what can"
+                ) from None
             if code:
                 raise UpdateError(f"copier update failed with exit code {code}, as said above")
             if out := names(copy, "ls-files", "--others", "--ignored", "--exclude-standard"):
@@ -288,12 +300,12 @@ def take_back(top: Path, changed: Sequence[str], added: Sequence[str], why: Exce
         ) from None
 
 
-def finish(root: Path, changed: Sequence[str]) -> int:
+def finish(root: Path, changed: Sequence[str], before: str) -> int:
     """Install what the new version pins, and say what comes next."""
     if not changed:
-        print("This project is at its template's newest version, with these answers.")
+        print(f"This project is at its template's newest version, {before}, with these answers.")
         return 0
-    print(f"{len(changed)} files changed.")
+    print(f"{len(changed)} {'file' if len(changed) == 1 else 'files'} changed.")
     if git(root, "diff", "--name-only", "--diff-filter=U"):
         print("First resolve the conflicts named above, as README.md says; `git add` each file.")
         return 0

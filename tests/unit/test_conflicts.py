@@ -50,6 +50,12 @@ def test_nothing_is_refused_outside_an_update_and_outside_git(tmp_path: Path) ->
         ("models", "link out", "models is a link that leads out of the project, where models/a.md"),
         ("models", "link within", ""),
         ("models", "file", "models is a file, and models/a.md needs a folder there"),
+        (
+            "models",
+            "link to nothing",
+            "models is a link to nothing, and models/a.md needs a folder",
+        ),
+        ("models", "link to itself", "models is a link to nothing, and models/a.md needs a folder"),
         ("models/a.md", "folder", "models/a.md is a folder, and the template has a file there"),
         ("models/a.md", "file", ""),
         ("data/deep", "link out", "data/deep is a link that leads out of the project"),
@@ -71,6 +77,7 @@ def test_what_stands_in_the_way_is_named(
     elif kind == "file":
         there.write_text("the user's")
     else:
-        there.symlink_to(disk if kind == "link out" else project / "elsewhere")
+        targets = {"link out": disk, "link within": project / "elsewhere", "link to itself": there}
+        there.symlink_to(targets.get(kind, "nowhere"))
     said = conflicts.blocked(template, {"_copier_conf": {"dst_path": project}})
     assert said.startswith(sentence) and bool(said) == bool(sentence)

@@ -208,6 +208,11 @@ def test_another_text_is_no_address(address: str) -> None:
     assert names.as_email(address) == ""
 
 
+def test_a_column_with_a_blank_at_its_end_is_a_column() -> None:
+    assert names.facts_problem({"text_column": "text ", "rows": 60}) == ""
+    assert names.facts_problem({"text_column": "text\n\x00"})
+
+
 @pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf"), 1e12])
 def test_an_impossible_budget_is_refused(budget: float) -> None:
     assert names.budget_problem(budget)

@@ -44,6 +44,8 @@ sys.exit(int(os.environ["CODE"]))
         *(("(GPL-2.0-only OR AGPL-3.0) AND MIT", True), ("MIT; GPLv2 OR ISC", False)),
         *(("((GPL-2.0-only))", True), ("MIT (", False)),
         ("GNU Library or Lesser General Public License (LGPL)", False),
+        *(("GNU GENERAL PUBLIC LICENSE", True), ("GNU General Public Licence v3", True)),
+        ("GNU LESSER GENERAL PUBLIC LICENSE", False),
     ],
 )
 def test_licences_are_refused_by_name(licence: str, expected: bool) -> None:
@@ -74,7 +76,16 @@ def test_an_audit_says_clean_only_when_it_was_one(tmp_path: Path) -> None:
     assert code == 1 and "PYSEC-1" in said and "make lock ARGS=--upgrade" in said
     unknown = "WARNING: x\nERROR: packaging: Dependency not found on PyPI\n"
     code, said = run(project, "audit", err=unknown, code=1)
-    assert code == 1 and "could not be audited (ERROR: packaging: Dep" in said
+    assert code == 1 and "requirements.txt (ERROR: packaging: Dep" in said
+    assert "could not be audited" in said
+    code, said = run(project, "audit", "-f", "json", out="{}\n")
+    assert code == 0 and said.startswith("{}\n")
+    code, said = run(project, "audit", "--output", "x.json")
+    assert code == 2 and "no --output: redirect" in said
+    (project / "inference").mkdir()
+    (project / "inference/requirements.txt").touch()
+    code, said = run(project, "audit", err="Found 1 known vulnerability in 1 package", code=1)
+    assert code == 1 and "requirements.txt and inference/requirements.txt have known" in said
 
 
 def test_a_refused_licence_is_named_until_somebody_accepts_it(tmp_path: Path) -> None:

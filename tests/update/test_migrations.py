@@ -63,6 +63,7 @@ def test_a_file_without_the_key_stays(text: str) -> None:
         ("a: &one\n  y: 0\n  x: 1\nc: *one\n", "has an anchor on the section of a.x"),
         ("a:\n  y: 0\n  x: |\n    text\n", "several lines or with an anchor"),
         ("a:\n  y: 0\n  x: 1\nb: {y: 1}\n", "has no plain section b to write to"),
+        ("a:\n  y: 0\n  x: 1\n...\n", "has no place for the section b"),
         ("a:\n  x: 1\n  x: 2\n", "holds a.x twice"),
         ("a: [\n", "cannot be read"),
         ("a:\n  x: 1\n---\nb: 1\n", "cannot be read"),

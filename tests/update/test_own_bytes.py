@@ -89,6 +89,8 @@ def test_what_copier_cannot_merge_stays_the_users_and_is_named(
     for name in LINKS:
         (project / name).unlink()
         (project / name).symlink_to(beside)
+    (project / "third_party").mkdir()
+    (project / "third_party/linked.md").symlink_to(beside)  # in no place of the template's
     helpers.commit_all(root, "ours")
     if history == "shallow":
         clone = tmp_path / "clone"
@@ -110,6 +112,7 @@ def test_what_copier_cannot_merge_stays_the_users_and_is_named(
     differing = {"logo.png", "added.bin", "table.csv", "latin and new.md"}
     differing |= {"linked.md", "linked and dropped.md"}
     assert {name for name in FILES if f"  {name}\n" in kept} == differing
+    assert "third_party" not in kept
     gone = {"dropped.png", "dropped.md"}
     assert {name for name in FILES if f"  {name}\n" in removed} == gone
     # a rendered file: only the history tells whether it was changed

@@ -54,6 +54,9 @@ def test_a_conflict_is_named_and_git_knows_of_it(project: Path) -> None:
     text = (project / "src/router/loop.py").read_text()
     assert "second = 99" in text and "second = 22" in text
     assert list(project.rglob("*.rej")) == []
+    again = small.update(project)
+    assert again.returncode == 1
+    assert "src/router/loop.py still holds conflicts: edit what stands between" in again.stderr
 
 
 def test_a_conflict_is_of_the_same_lines_where_git_writes_those_of_windows(project: Path) -> None:
@@ -285,6 +288,12 @@ def test_a_copier_that_is_missing_is_named(project: Path, tmp_path: Path) -> Non
     (tmp_path / "programs/git").symlink_to(git)
     done = small.update(project, COPIER="", PATH=str(tmp_path / "programs"))
     assert "neither uvx nor copier is on PATH: pip install uv" in done.stderr
+
+
+def test_a_copier_that_cannot_be_run_is_named(project: Path) -> None:
+    assert "no-copier cannot be run" in small.update(project, COPIER="no-copier --fast").stderr
+    said = small.update(project, COPIER="'no-copier").stderr
+    assert "a quote that is not closed" in said and "Traceback" not in said
 
 
 def clones(project: Path, log: Path, **variables: str) -> Path:

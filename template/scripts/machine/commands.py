@@ -42,10 +42,12 @@ def run(
     """
     arguments = [str(part) for part in command]
     watched = sys.stderr.isatty() and os.name == "posix" and not quiet
-    run_it = _run_on_terminal if watched else _run_piped
     output = ""
     try:
-        code, output = run_it(arguments, cwd, env, quiet)
+        if watched:
+            code, output = _run_on_terminal(arguments, cwd, env)
+        else:
+            code, output = _run_piped(arguments, cwd, env, quiet)
     finally:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
@@ -80,7 +82,7 @@ def _run_piped(
 
 
 def _run_on_terminal(
-    arguments: list[str], cwd: Path, env: Mapping[str, str] | None, quiet: bool
+    arguments: list[str], cwd: Path, env: Mapping[str, str] | None
 ) -> tuple[int, str]:
     """Give the program a pseudo-terminal, so that it draws its own progress bars."""
     import fcntl

@@ -69,7 +69,8 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "(PIP_DEFAULT_TIMEOUT=600 for pip) if it repeats",
     ),
     (
-        r"(?:status server error \(|\D: |too many )(?P<what>5\d\d) (?:[A-Z]|error responses)",
+        r"(?:status server error \(|(?i:error): |too many )"
+        r"(?P<what>5\d\d) (?:[A-Z]|error responses)",
         "the package index fails by itself (its answer is the error {what})",
         "wait, then run `make setup` again; if it goes on failing, tell whoever runs the index",
     ),

@@ -14,13 +14,16 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 NAMES = re.compile(r"(TOKEN|KEYS?|PASSWORD|PASSWD|SECRET)$", re.IGNORECASE)
-IN_ADDRESS = re.compile(r"((?<=\w\w):/{1,2}|//)[^/\s]*@")  # `:/` is what pathlib leaves of `://`
-USER_AND_PASSWORD = re.compile(r"://([^/\s:]*):([^/\s]*)@")
+# A password may hold what no address should, such as `/`; but digits before it are a port.
+PASSWORD = r"(?:[^/\s?#]*|(?!\d+[/?#])[^\s'\"]*)"
+# `:/` is what pathlib leaves of `://`
+IN_ADDRESS = re.compile(rf"((?<=\w\w):/{{1,2}}|//)(?:[^/\s?#]*|[^/\s:'\"]+:{PASSWORD})@")
+USER_AND_PASSWORD = re.compile(rf"://([^/\s:]*):({PASSWORD})@")
 # what the hub, GitHub, GitLab, W&B, sellers of language models and Amazon give out, and key files
 KNOWN_SHAPES = re.compile(
     r"(?<![A-Za-z0-9])("
     r"hf_([A-Za-z0-9]{30,}|oauth_[\w.-]{30,})|gh[oprsu]_\w{30,}|github_pat_\w{30,}"
-    r"|glpat-[\w-]{20,}|wandb_v\d_\w{30,}|sk-(\w+-){0,4}\w{20,}[\w-]*|(AKIA|ASIA)[A-Z0-9]{16}"
+    r"|glpat-[\w-]{20,}|wandb_v\d_\w{30,}|sk-(\w+-){0,4}(?=[a-z]*[A-Z\d])[A-Za-z0-9]{20,}[\w-]*|(AKIA|ASIA)[A-Z0-9]{16}"
     r")|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
