@@ -64,9 +64,12 @@ def report(lines: Sequence[Line], soaked: Sequence[Line], python: Path, call: st
         table("Rows of a batch, mean", lines, [*closed, "mixed 32"], batch_size),
     ]
     opened = ["open 0.5", "open 0.8", "open 1.2"]
+    is_open = any(line["scenario"] in opened for line in lines)
     parts += [
         "Open loop: Poisson arrivals at 50, 80 and 120 % of what the same arm answered at most in "
-        "the closed loops of the turn; latency counts from the moment a request was due.\n",
+        "the closed loops of the turn; latency counts from the moment a request was due.\n"
+        if is_open
+        else "",
         table("p50, ms, open loop", lines, opened, key("p50_ms")),
         table("p99, ms, open loop", lines, opened, key("p99_ms")),
         overload(lines),
@@ -305,7 +308,10 @@ def spread(numbers: Sequence[float], digits: int | None = None) -> str:
 
 
 def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table under its title."""
+    """A Markdown table under its title; without the arms, or at all, where nothing was measured."""
+    rows = [row for row in rows if set(row[1:]) - {"-", "none"}]
+    if not rows:
+        return ""
     lines = [f"## {title}\n", "| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([*lines, ""])
