@@ -91,7 +91,7 @@ FAULTS = (
     Fault("pins that conflict", "do not go together", "make lock", "conflicts", BOTH),
     Fault("a line that is no pin", "a line that names no package", "git checkout", tools=BOTH,
           pins="tinypackage=1.0\n"),
-    Fault("conflicts of an update", "has conflicts", "resolve them", pins=CONFLICT),
+    Fault("conflicts of an update", "has conflicts", "run `make lock`", pins=CONFLICT),
     Fault("UV_OFFLINE", "UV_OFFLINE forbids", "unset UV_OFFLINE", env={"UV_OFFLINE": "1"}),
     Fault("UV_PYTHON of no such Python", "no Python that pyproject.toml allows", "install one",
           env={"UV_PYTHON": "3.99"}),
