@@ -105,10 +105,6 @@ def is_occupied(context: Mapping[str, Any]) -> bool:
         return False
 
 
-def _ended(problem: str) -> str:
-    return problem if problem.endswith("?") else f"{problem}."
-
-
 def share_compiled(environment: Environment) -> None:
     """Compile each text once in a process: an update has three environments of the new version.
 
@@ -299,7 +295,9 @@ class Template:
     def _refuse_wrong(self, question: Any, given: Any, context: Mapping[str, Any]) -> None:
         problem = self._problem(question, given, context)
         if problem:
-            raise UserMessageError(f"{question.key}={questions.shown(given)}: {_ended(problem)}")
+            raise UserMessageError(
+                f"{question.key}={questions.shown(given)}: {questions.sentence(problem)}"
+            )
 
     def _problem(self, question: Any, given: Any, context: Mapping[str, Any] | None) -> str:
         """Return what is wrong with an answer, or nothing; without a context: by itself."""
@@ -333,7 +331,9 @@ class Template:
         _, problem = questions.answer(question, value, self._offered.get(question.key, ()))
         if problem:
             file = context["_copier_conf"]["answers_file"]
-            said = f"{question.key}={questions.shown(value)} in {file}: {_ended(problem)}"
+            said = (
+                f"{question.key}={questions.shown(value)} in {file}: {questions.sentence(problem)}"
+            )
             raise UserMessageError(said)
 
     def _refuse_unknown(self, given: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ class House:
             return value
         where = f"{FILE}: defaults.{key}: {shown(value)}"
         if self._problem(question, value, None):
-            raise UserMessageError(f"{where}: {problem}.")
+            raise UserMessageError(f"{where}: {questions.sentence(problem)}")
         self._say(context, f"{where} is not taken here: {problem}")
         return ours
 

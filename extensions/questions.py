@@ -158,6 +158,11 @@ def typed(question: Question, given: Any) -> Any:
     return _cast(question.type, given)[0]
 
 
+def sentence(problem: str) -> str:
+    """Return a problem, which may end in a question, as a sentence that says what to do."""
+    return f"{problem} Then write that." if problem.endswith("?") else f"{problem}."
+
+
 def nearest(value: Any, offered: Sequence[Any]) -> str:
     """Return the end of a sentence about a wrong value: the one that was meant, or all."""
     names = [str(name) for name in offered]

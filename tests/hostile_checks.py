@@ -113,7 +113,7 @@ def assert_sentence(message: str, given: Mapping[str, Any]) -> str:
     key, named, rest = message.partition("=")
     assert named and key in given, f"it names no answer that was given: {message[:300]!r}"
     assert message.isprintable() and len(message) <= LONGEST_MESSAGE, repr(message[:600])
-    assert message.endswith((".", "?")) and ": " in rest, f"no sentence: {message!r}"
+    assert message.endswith(".") and ": " in rest, f"no sentence: {message!r}"
     return key
 
 
