@@ -17,6 +17,9 @@ EXIT_STOPPED = 75  # a signal arrived, a checkpoint was saved: run the same comm
 # a full disk or quota, a place that may not be written: no fault of the program
 MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
+leave: Callable[[int], NoReturn] = sys.exit
+"""How `run` ends the process."""
+
 
 class UserError(Exception):
     """A mistake or condition the user can mend; its text says what, where and what to do."""
@@ -57,7 +60,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except Exception:
         sys.excepthook = _print_redacted
         raise
-    sys.exit(code)
+    leave(code)
 
 
 def _print_redacted(

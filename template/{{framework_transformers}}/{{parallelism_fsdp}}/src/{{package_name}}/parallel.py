@@ -6,9 +6,13 @@ on all GPUs together, for more traffic between them (Zhao et al. 2023, arXiv:230
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +20,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from . import errors
 from .blocks import blocks
 from .errors import ConfigError
 from .optimization import Precision
-from .world import World, start
+from .world import World
+from .world import start as join
 
 __all__ = [
     "CAN_RETRY",
@@ -37,6 +43,28 @@ __all__ = [
 PARALLELISM = "fsdp"
 # Weights are gathered in the middle of a pass: the others would wait for a process that gave up.
 CAN_RETRY = False
+
+
+@contextmanager
+def start() -> Iterator[World]:
+    """Join the other processes. Raises ConfigError where there are fewer GPUs than processes."""
+    with join() as world:
+        if world.size > 1:
+            errors.leave = _leave_at_once
+        yield world
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End without Python's own shutdown.
+
+    PyTorch's mesh keeps gloo's threads alive, and one that frees a tensor during that shutdown
+    aborts the process: a finished run would have failed (PyTorch's pull request 179291).
+    """
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def place(model: Any, world: World, precision: Precision) -> Any:
