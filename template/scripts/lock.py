@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from machine import environments, pip_config, steps
@@ -18,7 +18,8 @@ from machine.environments import Project
 from machine.install_errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = "# Exact versions of what pyproject.toml allows. Written by: make lock\n"
+HEADER = "# Exact versions of what pyproject.toml allows. Written by: make lock"
+ADDED = "# For what you added to pyproject.toml"
 DEV = f"{steps.STATE}/dev.in"
 OPTIONS = (
     "--universal --quiet --no-header --no-emit-index-url --no-emit-find-links "
@@ -27,6 +28,10 @@ OPTIONS = (
 
 # What an update could not merge, in git's marks: of it the template's side.
 CONFLICT = re.compile(r"^<{7} .*?^={7}\r?\n(.*?)^>{7} [^\n]*\n", re.MULTILINE | re.DOTALL)
+PIN = re.compile(
+    r"(?P<name>[\w.-]+)==(?P<version>[^\s;#]+)(?P<marker>[^#]*?)(?:\s+# (?P<users>.*))?$"
+)
+Pin = re.Match[str]
 # PyTorch's CUDA wheel pins these itself. Left to it, a CPU build does not drag them in.
 GPU_RUNTIME = re.compile(r"(?:nvidia-|cuda-|triton==)")
 
@@ -73,15 +78,69 @@ def lock(requires: str, name: str, *options: str) -> None:
     project = Project(ROOT, requires)
     uv = environments.find_uv(project, lambda line: print(line, file=sys.stderr))
     target, draft = ROOT / name, ROOT / steps.STATE / "lock.txt"
-    pins_now = CONFLICT.sub(r"\1", target.read_text(encoding="utf-8"))
-    draft.write_text(pins_now, encoding="utf-8")  # uv keeps the pins of the file it writes to
+    before = target.read_text(encoding="utf-8") if target.is_file() else HEADER
+    before = CONFLICT.sub(r"\1", before)
+    draft.write_text(before, encoding="utf-8")  # uv keeps the pins of the file it writes to
     command = ("pip", "compile", "pyproject.toml", "--all-extras", "--python-version", oldest[0])
     project.run(uv, *command, *OPTIONS, *options, "--output-file", draft, env=environment())
-    lines = draft.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = draft.read_text(encoding="utf-8").splitlines()
     draft.unlink()
-    pins = [line for line in lines if not GPU_RUNTIME.match(line)]
-    steps.write_atomically(target, HEADER + "".join(pins))
+    pins = [pin for line in lines if not GPU_RUNTIME.match(line) and (pin := PIN.match(line))]
+    steps.write_atomically(target, "\n".join(in_the_order_of(before.splitlines(), pins)) + "\n")
     print(f"{name}: {len(pins)} pins")
+
+
+def in_the_order_of(before: Sequence[str], pins: Sequence[Pin]) -> list[str]:
+    """Return the pins in the order and with the comments of these lines, and new ones at the end.
+
+    So the next update changes the template's lines, and meets none of yours.
+    """
+    new, old = by_name(pins), by_name(filter(None, map(PIN.match, before)))
+    kept = before[: before.index(ADDED)] if ADDED in before else before
+    lines: list[str] = []
+    for line in kept:
+        if found := PIN.match(line):
+            lines += renewed(old[found["name"]], new.pop(found["name"], []))
+        elif not line.startswith((" ", "\t")):  # below a pin: who needs it, in another style
+            lines.append(line)
+    while lines and not lines[-1]:
+        lines.pop()
+    if new and any(map(PIN.match, lines)):
+        lines += ["", ADDED]
+    for name in sorted(new):
+        lines += [line_of(pin, users_of(pin)) for pin in new[name]]
+    return lines
+
+
+def by_name(pins: Iterable[Pin]) -> dict[str, list[Pin]]:
+    """Return the pins of each package: more than one where versions differ between Pythons."""
+    found: dict[str, list[Pin]] = {}
+    for pin in pins:
+        found.setdefault(pin["name"], []).append(pin)
+    return found
+
+
+def renewed(old: Sequence[Pin], new: Sequence[Pin]) -> list[str]:
+    """Return a package's lines: the old ones where they hold, else new ones with their comment."""
+    is_everywhere = not any(pin["marker"].strip() for pin in old)
+    if is_everywhere and [pin["version"] for pin in old] == [pin["version"] for pin in new]:
+        return [pin.string for pin in old]
+    return [line_of(pin, old[0]["users"]) for pin in new]
+
+
+def users_of(pin: Pin) -> str:
+    """Say who needs a package, as the template does, from uv's comment."""
+    users = (pin["users"] or "").removeprefix("via ").split(", ")
+    ours = (".toml)", ".in")
+    return ", ".join(
+        "this project" if user.endswith(ours) else user for user in users if user[:2] != "-c"
+    )
+
+
+def line_of(pin: Pin, users: str | None) -> str:
+    """Return a pin's line with this comment."""
+    comment = f"  # {users}" if users else ""
+    return f"{pin['name']}=={pin['version']}{pin['marker'].rstrip()}{comment}"
 
 
 def environment() -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,64 @@ def test_of_a_conflict_the_templates_pins_are_taken(tmp_path: Path, style: str, 
     assert "<<<<<<< ours" in text
     settled = lock.CONFLICT.sub(r"\1", text)
     assert settled == "".join(line + end for line in THEIRS)
+
+
+def pins(*lines: str) -> list[Any]:
+    return [lock.PIN.match(line) for line in lines]
+
+
+def test_what_still_holds_stays_where_it_was_and_what_is_new_comes_last() -> None:
+    before = [
+        "# Exact versions",
+        "# To run",
+        "anyio==4.1  # httpx",
+        "numpy==2.4 ; python_version < '3.12'  # torch",
+        "numpy==2.5 ; python_version >= '3.12'  # torch",
+        "left==1  # nobody",
+        "zlib==1  # torch",
+        "",
+        "# To develop",
+        "mypy==1  # this project (dev)",
+    ]
+    resolved = pins(
+        "anyio==4.1 ; sys_platform != 'emscripten'  # via httpx",  # narrower: the old one holds
+        "einops==0.8      # via my-project (pyproject.toml)",
+        "mypy==2  # via -r .ml-template/dev.in",
+        "numpy==2.4 ; python_version < '3.12'  # via torch, einops",
+        "numpy==2.5 ; python_version >= '3.12'  # via torch, einops",
+        "pytz==3 ; sys_platform == 'win32'  # via -c requirements.txt, einops",
+        "zlib==1  # via torch",
+    )
+    after = lock.in_the_order_of(before, resolved)
+    assert after == [
+        *(line for line in before[:-1] if not line.startswith("left")),
+        "mypy==2  # this project (dev)",
+        "",
+        lock.ADDED,
+        "einops==0.8  # this project",
+        "pytz==3 ; sys_platform == 'win32'  # einops",
+    ]
+    assert lock.in_the_order_of(after, resolved) == after
+    fewer = [pin for pin in resolved if pin["name"] not in ("einops", "pytz")]
+    assert lock.in_the_order_of(after, fewer) == after[:-4]
+
+
+def test_a_pin_that_is_needed_in_more_places_loses_its_condition() -> None:
+    before = ["colorama==0.4 ; sys_platform == 'win32'  # tqdm"]
+    assert lock.in_the_order_of(before, pins("colorama==0.4  # via tqdm, mine")) == [
+        "colorama==0.4  # tqdm"
+    ]
+
+
+def test_the_form_of_uv_itself_and_a_package_that_is_there_twice() -> None:
+    before = ["einops==0.7", "    # via", "    #   mine", "zlib==1", lock.ADDED, "einops==0.8"]
+    resolved = pins("einops==0.8  # via mine", "zlib==1")
+    assert lock.in_the_order_of(before, resolved) == ["einops==0.8", "zlib==1"]
+
+
+def test_without_a_file_all_is_written() -> None:
+    lines = lock.in_the_order_of([lock.HEADER], pins("b==1  # via c", "a==2  # via b"))
+    assert lines == [lock.HEADER, "a==2  # b", "b==1  # c"]
 
 
 @pytest.mark.parametrize(
