@@ -14,7 +14,7 @@ def shape_from_parameters(params: float, kind: str) -> ModelShape:
     like BERT. Raises EstimateError.
     """
     if kind not in ("decoder", "encoder"):
-        raise EstimateError(f"a parameter count says too little about a {kind}: name a model")
+        raise EstimateError(f"a parameter count says too little about a {kind} model: name one")
     if not isinstance(params, (int, float)) or not 1e6 <= params <= 1e13:
         raise EstimateError(
             f"{params:.3g} parameters is no size of a model; give 1e6 to 1e13, such as 7e9"
