@@ -12,7 +12,7 @@ JOBS ?= 2
 TOOLS := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test matrix lint ci lock docs example bench release
+.PHONY: help demo test matrix suites lint ci lock docs example bench release
 help:  ## show these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
@@ -25,6 +25,9 @@ test: $(TOOLS)  ## test the template, fastest first; TESTS=tests/unit for some o
 matrix: $(TOOLS)  ## render and check every accepted combination; ML_TEMPLATE_MATRIX=1/8 for a part
 	@ML_TEMPLATE_MATRIX=$${ML_TEMPLATE_MATRIX:-1/1} python -m pytest tests/render \
 		--numprocesses $(JOBS) $(ARGS)
+
+suites: $(TOOLS)  ## install each project of the covering set and run its own tests; ML_TEMPLATE_SUITES=1/6
+	@python -m pytest tests/suites --numprocesses $(JOBS) $(ARGS)
 
 lint: $(TOOLS)  ## check formatting, lint and types of this repository
 	python -m ruff format --check .

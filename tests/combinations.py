@@ -90,13 +90,23 @@ def chosen_for_this_run() -> list[dict[str, Any]]:
 
     `2/8` is the second of eight parts.
     """
-    wanted = os.environ.get("ML_TEMPLATE_MATRIX")
-    if not wanted:
+    if not os.environ.get("ML_TEMPLATE_MATRIX"):
         return covering()
+    return part_named_by("ML_TEMPLATE_MATRIX", whole_matrix()[0])
+
+
+def covering_for_this_run() -> list[dict[str, Any]]:
+    """Return the small list, or the part of it that ML_TEMPLATE_SUITES names, such as `2/8`."""
+    return part_named_by("ML_TEMPLATE_SUITES", covering())
+
+
+def part_named_by(variable: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the second of eight parts where the variable holds `2/8`; all where it is not set."""
+    wanted = os.environ.get(variable) or "1/1"
     part, parts = map(int, wanted.split("/"))
     if not 1 <= part <= parts:
-        raise ValueError(f"ML_TEMPLATE_MATRIX={wanted}: write a part and their number, such as 2/8")
-    return whole_matrix()[0][part - 1 :: parts]
+        raise ValueError(f"{variable}={wanted}: write a part and their number, such as 2/8")
+    return rows[part - 1 :: parts]
 
 
 def _not_both(pair: frozenset[tuple[str, Any]]) -> dict[str, Any]:

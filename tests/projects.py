@@ -64,7 +64,7 @@ class Installed:
         """Return the command that runs one of the project's scripts."""
         return [self.python, f"scripts/{name}.py", *arguments]
 
-    def run(self, *command: str, code: int = 0) -> str:
+    def run(self, *command: str, code: int = 0, timeout_s: float = 600) -> str:
         """Run to the end, expect this exit code, and return what was printed on stdout."""
         done = subprocess.run(
             command,
@@ -73,7 +73,7 @@ class Installed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=timeout_s,
         )
         said = f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         assert done.returncode == code, f"exit code {done.returncode}, not {code}: {said}"
@@ -91,10 +91,10 @@ class Installed:
         return [row for row in map(json.loads, lines) if "loss" in row]
 
 
-def generate(folder: Path, **answers: Any) -> Installed:
-    """Generate with every hook on, as strict as continuous integration is."""
+def generate(folder: Path, hooks: str = "all", **answers: Any) -> Installed:
+    """Generate with hooks on, as strict as continuous integration is."""
     with plumbum.local.env(ML_TEMPLATE_STRICT="1", **tool_environment()):
-        root = helpers.copy_project(folder, hooks="all", **answers)
+        root = helpers.copy_project(folder, hooks=hooks, **answers)
     return Installed(root, answers["task"])
 
 

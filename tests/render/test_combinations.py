@@ -82,6 +82,16 @@ def test_the_parts_of_the_matrix_are_all_of_it(monkeypatch: pytest.MonkeyPatch) 
         combinations.chosen_for_this_run()
 
 
+def test_the_parts_of_the_covering_set_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    for part in range(1, 7):
+        monkeypatch.setenv("ML_TEMPLATE_SUITES", f"{part}/6")
+        parts += combinations.covering_for_this_run()
+    assert sorted(map(combinations.name, parts)) == sorted(
+        map(combinations.name, combinations.covering())
+    )
+
+
 def test_in_the_matrix_every_other_choice_takes_its_turn() -> None:
     accepted, _ = combinations.whole_matrix()
     for key, values in combinations.factors().items():

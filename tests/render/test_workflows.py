@@ -111,8 +111,9 @@ def test_a_copy_that_is_no_project_yet_is_not_tested_as_the_template(path: Path)
                 assert bool(workflow.evaluate(condition, given.context())) == runs
 
 
-def test_the_matrix_covers_every_part() -> None:
-    parts = workflow.read(FOLDER / "matrix.yml")["jobs"]["render"]["strategy"]["matrix"]["part"]
+@pytest.mark.parametrize("job", ["render", "suites"])
+def test_the_matrix_covers_every_part(job: str) -> None:
+    parts = workflow.read(FOLDER / "matrix.yml")["jobs"][job]["strategy"]["matrix"]["part"]
     assert parts == [f"{part}/{len(parts)}" for part in range(1, len(parts) + 1)]
 
 
