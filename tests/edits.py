@@ -100,7 +100,7 @@ def settings(project: Path) -> None:
 
 
 def dependency(project: Path) -> None:
-    """A package of their own, pinned where `make lock` would pin it."""
+    """A package of their own, pinned by hand in alphabetical order."""
     change(project / "pyproject.toml", r'^  "numpy>=', '  "networkx>=3.6,<4",\n  "numpy>=')
     change(project / "requirements.txt", r"^numpy==", "networkx==3.6.1  # this project\nnumpy==")
 

@@ -19,13 +19,14 @@ from machine.install_errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Exact versions of what pyproject.toml allows. Written by: make lock"
-ADDED = "# For what you added to pyproject.toml"
 DEV = f"{steps.STATE}/dev.in"
 OPTIONS = (
     "--universal --quiet --no-header --no-emit-index-url --no-emit-find-links "
     "--annotation-style line"
 ).split()
 
+# ends the template's files too: unchanged lines between its pins and yours are no conflict
+ADDED = "# For what you added to pyproject.toml"
 # What an update could not merge, in git's marks: of it the template's side.
 CONFLICT = re.compile(r"^<{7} .*?^={7}\r?\n(.*?)^>{7} [^\n]*\n", re.MULTILINE | re.DOTALL)
 PIN = re.compile(
@@ -105,7 +106,7 @@ def in_the_order_of(before: Sequence[str], pins: Sequence[Pin]) -> list[str]:
             lines.append(line)
     while lines and not lines[-1]:
         lines.pop()
-    if new and any(map(PIN.match, lines)):
+    if ADDED in before or (new and any(map(PIN.match, lines))):
         lines += ["", ADDED]
     for name in sorted(new):
         lines += [line_of(pin, users_of(pin)) for pin in new[name]]

@@ -64,6 +64,15 @@ def own_modules(project: Rendered) -> set[str]:
     return {path.stem for path in paths if path.is_dir() or path.suffix == ".py"}
 
 
+def test_it_ends_where_make_lock_puts_what_users_add(project: Rendered) -> None:
+    heading = re.search(
+        r'^ADDED = "(.+)"$', (project.root / "scripts/lock.py").read_text("utf-8"), re.M
+    )
+    assert heading
+    for path in project.files("requirements.txt"):
+        assert path.read_text("utf-8").endswith(f"\n\n{heading[1]}\n"), path
+
+
 def test_every_package_is_there_for_one_that_is_there(project: Rendered) -> None:
     found = pins((project.root / "requirements.txt").read_text("utf-8"))
     assert len(found) > 40

@@ -75,7 +75,25 @@ def test_what_still_holds_stays_where_it_was_and_what_is_new_comes_last() -> Non
     ]
     assert lock.in_the_order_of(after, resolved) == after
     fewer = [pin for pin in resolved if pin["name"] not in ("einops", "pytz")]
-    assert lock.in_the_order_of(after, fewer) == after[:-4]
+    assert lock.in_the_order_of(after, fewer) == after[:-2]
+
+
+def test_an_update_of_every_pin_meets_no_line_of_a_user(tmp_path: Path) -> None:
+    base = ["# Exact versions", "numpy==1  # torch", "zlib==1", "", lock.ADDED]
+    resolved = pins("einops==0.8  # via mine", "numpy==1", "zlib==1", "zz==1  # via einops")
+    theirs = [line.replace("==1", "==2") for line in base]
+    sides = {"ours": lock.in_the_order_of(base, resolved), "base": base, "theirs": theirs}
+    for name, lines in sides.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n", "utf-8")
+    merged = subprocess.run(
+        ["git", "merge-file", "-p", "ours", "base", "theirs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert merged.returncode == 0, merged.stdout
+    assert merged.stdout.splitlines() == [*theirs, "einops==0.8  # mine", "zz==1  # einops"]
 
 
 def test_a_pin_that_is_needed_in_more_places_loses_its_condition() -> None:
@@ -88,7 +106,10 @@ def test_a_pin_that_is_needed_in_more_places_loses_its_condition() -> None:
 def test_the_form_of_uv_itself_and_a_package_that_is_there_twice() -> None:
     before = ["einops==0.7", "    # via", "    #   mine", "zlib==1", lock.ADDED, "einops==0.8"]
     resolved = pins("einops==0.8  # via mine", "zlib==1")
-    assert lock.in_the_order_of(before, resolved) == ["einops==0.8", "zlib==1"]
+    assert lock.in_the_order_of(before, resolved) == [
+        *("einops==0.8", "zlib==1"),
+        *("", lock.ADDED),
+    ]
 
 
 def test_without_a_file_all_is_written() -> None:
