@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import git_commands
@@ -22,6 +23,8 @@ def report(project: Path) -> list[str]:
         ]
         if any(Path(name).name == "requirements.txt" for name in conflicts):
             lines += ["requirements.txt: `make lock` takes the template's pins and adds yours."]
+    if twice := pinned_twice(project):
+        lines += [f"requirements.txt pins twice: {', '.join(twice)}; `make lock` settles that."]
     if removed := removed_with_edits(project):
         known = "you had changed them" if _last_update(project) else "you may have changed them"
         lines += [f"The template has these files no more, and {known}:", *shown(removed)]
@@ -35,6 +38,22 @@ def conflicted(project: Path) -> list[str]:
     found = git_commands.listed(project, *search)
     # a page that explains the marks has no line which starts with them alone
     return [name for name in found if _has_marker(project / name)]
+
+
+def pinned_twice(project: Path) -> list[str]:
+    """Return packages with two lines in requirements.txt, one of which holds everywhere.
+
+    Git merges it so where the template has come to need a package that the user had added.
+    """
+    file, lines = project / "requirements.txt", dict[str, list[str]]()
+    for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
+        if pin := re.match(r"([\w.-]+)==", line):
+            lines.setdefault(pin[1], []).append(line.partition("#")[0])
+    return [
+        name
+        for name, found in lines.items()
+        if len(found) > 1 and any(";" not in line for line in found)
+    ]
 
 
 def removed_with_edits(project: Path) -> list[str]:

@@ -65,10 +65,8 @@ def needs_install(project: Path) -> bool:
     if not stamp_file.is_file() or not pins.is_file():
         return False
     content = pins.read_bytes()
-    if b"<<<<<<< " in content:
-        print(
-            "requirements.txt has conflicts: run `make lock`, then `make setup`.", file=sys.stderr
-        )
+    if b"<<<<<<< " in content or merge_report.pinned_twice(project):
+        print("requirements.txt was not installed: `make lock`, then `make setup`", file=sys.stderr)
         return False
     try:
         installed = json.loads(stamp_file.read_text(encoding="utf-8"))["requirements"]

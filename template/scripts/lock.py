@@ -29,8 +29,8 @@ OPTIONS = (
 ADDED = "# For what you added to pyproject.toml"
 # What an update could not merge, in git's marks: of it the template's side.
 CONFLICT = re.compile(r"^<{7} .*?^={7}\r?\n(.*?)^>{7} [^\n]*\n", re.MULTILINE | re.DOTALL)
-PIN = re.compile(
-    r"(?P<name>[\w.-]+)==(?P<version>[^\s;#]+)(?P<marker>[^#]*?)(?:\s+# (?P<users>.*))?$"
+PIN = re.compile(  # an exact version, or an address
+    r"(?P<name>[\w.-]+)(?P<version>==[^\s;#]+| @ \S+)(?P<marker>[^#]*?)(?:\s+# (?P<users>.*))?$"
 )
 Pin = re.Match[str]
 # PyTorch's CUDA wheel pins these itself. Left to it, a CPU build does not drag them in.
@@ -92,56 +92,63 @@ def lock(requires: str, name: str, *options: str) -> None:
 
 
 def in_the_order_of(before: Sequence[str], pins: Sequence[Pin]) -> list[str]:
-    """Return the pins in the order and with the comments of these lines, and new ones at the end.
+    """Return these pins in the order of the lines before; new ones come last.
 
-    So the next update changes the template's lines, and meets none of yours.
+    What still holds stays as it is: the next update then changes the template's lines, and meets
+    none of yours. Comments stay; requirements that are not among the pins go.
     """
-    new, old = by_name(pins), by_name(filter(None, map(PIN.match, before)))
-    kept = before[: before.index(ADDED)] if ADDED in before else before
+    new, old = by_package(pins), by_package(filter(None, map(PIN.match, before)))
     lines: list[str] = []
-    for line in kept:
-        if found := PIN.match(line):
-            lines += renewed(old[found["name"]], new.pop(found["name"], []))
-        elif not line.startswith((" ", "\t")):  # below a pin: who needs it, in another style
+    for line in before:
+        if name := package(line):
+            lines += renewed(old.get(name, []), new.pop(name, []))
+        elif not line or line.startswith(("#", "--")):  # not what uv writes below a pin
             lines.append(line)
-    while lines and not lines[-1]:
-        lines.pop()
-    if ADDED in before or (new and any(map(PIN.match, lines))):
+    if new and any(map(package, lines)) and ADDED not in lines:
         lines += ["", ADDED]
     for name in sorted(new):
-        lines += [line_of(pin, users_of(pin)) for pin in new[name]]
+        lines += renewed([], new[name])
     return lines
 
 
-def by_name(pins: Iterable[Pin]) -> dict[str, list[Pin]]:
+def package(line: str) -> str:
+    """Return the normalised name of what a line requires; empty for other lines."""
+    found = re.match(r"[A-Za-z0-9][\w.-]*", line)
+    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+
+
+def by_package(pins: Iterable[Pin]) -> dict[str, list[Pin]]:
     """Return the pins of each package: more than one where versions differ between Pythons."""
     found: dict[str, list[Pin]] = {}
     for pin in pins:
-        found.setdefault(pin["name"], []).append(pin)
+        found.setdefault(package(pin.string), []).append(pin)
     return found
 
 
 def renewed(old: Sequence[Pin], new: Sequence[Pin]) -> list[str]:
-    """Return a package's lines: the old ones where they hold, else new ones with their comment."""
-    is_everywhere = not any(pin["marker"].strip() for pin in old)
-    if is_everywhere and [pin["version"] for pin in old] == [pin["version"] for pin in new]:
-        return [pin.string for pin in old]
-    return [line_of(pin, old[0]["users"]) for pin in new]
+    """Return a package's lines: an old one where it holds, else the new one with its comment."""
+    lines = []
+    for pin in new:
+        same = [each for each in old if each["version"] == pin["version"]]
+        kept = next((each for each in same if holds(each, pin, len(new) == 1)), None)
+        users = (same or old)[0]["users"] if old else users_of(pin)
+        requirement = f"{pin['name']}{pin['version']}{pin['marker'].rstrip()}"
+        lines.append(kept.string if kept else f"{requirement}  # {users}" if users else requirement)
+    return lines
+
+
+def holds(old: Pin, new: Pin, is_only: bool) -> bool:
+    """Whether a line of this version does: it has the same condition, or none and no other pin."""
+    is_ours = "(pyproject.toml)" in (new["users"] or "")  # there a condition may be wanted
+    condition = old["marker"].strip()
+    return condition == new["marker"].strip() or (not condition and is_only and not is_ours)
 
 
 def users_of(pin: Pin) -> str:
     """Say who needs a package, as the template does, from uv's comment."""
     users = (pin["users"] or "").removeprefix("via ").split(", ")
-    ours = (".toml)", ".in")
-    return ", ".join(
-        "this project" if user.endswith(ours) else user for user in users if user[:2] != "-c"
-    )
-
-
-def line_of(pin: Pin, users: str | None) -> str:
-    """Return a pin's line with this comment."""
-    comment = f"  # {users}" if users else ""
-    return f"{pin['name']}=={pin['version']}{pin['marker'].rstrip()}{comment}"
+    named = ["this project" if user.endswith((".toml)", ".in")) else user for user in users]
+    return ", ".join(dict.fromkeys(user for user in named if not user.startswith("-c ")))
 
 
 def environment() -> Mapping[str, str]:

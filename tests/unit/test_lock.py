@@ -104,11 +104,55 @@ def test_a_pin_that_is_needed_in_more_places_loses_its_condition() -> None:
 
 
 def test_the_form_of_uv_itself_and_a_package_that_is_there_twice() -> None:
-    before = ["einops==0.7", "    # via", "    #   mine", "zlib==1", lock.ADDED, "einops==0.8"]
+    before = ["einops==0.7", "    # via", "    #   mine", "zlib==1", "", lock.ADDED, "einops==0.8"]
     resolved = pins("einops==0.8  # via mine", "zlib==1")
     assert lock.in_the_order_of(before, resolved) == [
         *("einops==0.8", "zlib==1"),
         *("", lock.ADDED),
+    ]
+
+
+def test_addresses_are_pinned_and_options_stay() -> None:
+    at = "mine @ git+https://host.example/mine@0a1b#subdirectory=a ; sys_platform == 'linux'"
+    before = ["--index-url https://host.example/simple", "loose>=1", "zlib==1"]
+    lines = lock.in_the_order_of(before, pins(f"{at}  # via x (pyproject.toml)", "zlib==1"))
+    assert lines == [before[0], "zlib==1", "", lock.ADDED, f"{at}  # this project"]
+
+
+def test_of_every_line_the_package_is_seen() -> None:
+    before = [
+        "uvicorn[standard]==1",
+        "PyYAML == 6",
+        "foo_bar>=1 #x",
+        "# mine",
+        "    # via x",
+        "-e .",
+    ]
+    resolved = pins("foo-bar==2  # via x", "pyyaml==7  # via x", "uvicorn==1  # via x")
+    lines = lock.in_the_order_of(before, resolved)
+    assert lines == ["uvicorn==1  # x", "pyyaml==7  # x", "foo-bar==2  # x", "# mine"]
+
+
+def test_a_package_that_is_split_loses_the_line_for_all() -> None:
+    new = ("n==1 ; python_version < '3.12'", "n==2 ; python_version >= '3.12'")
+    lines = lock.in_the_order_of(["n==1  # x"], pins(*new))
+    assert lines == [f"{line}  # x" for line in new]
+
+
+def test_a_condition_of_ones_own_is_taken() -> None:
+    new = "uvloop==1 ; sys_platform != 'win32'  # via uvicorn, mine (pyproject.toml)"
+    assert lock.in_the_order_of(["uvloop==1  # this project"], pins(new)) == [
+        "uvloop==1 ; sys_platform != 'win32'  # this project"
+    ]
+
+
+def test_comments_of_each_line_and_below_the_heading_stay() -> None:
+    before = ["a==1 ; python_version < '3.12'  # x", "a==2 ; python_version >= '3.12'  # y"]
+    before += ["", lock.ADDED, "# why", "b==1  # held"]
+    resolved = pins(before[0], before[1], "b==1  # via a, a (pyproject.toml), -r dev.in", "c==1")
+    assert lock.in_the_order_of(before, resolved) == [*before, "c==1"]
+    assert lock.in_the_order_of([], pins("d==1  # via p (pyproject.toml), -r x/dev.in")) == [
+        "d==1  # this project"
     ]
 
 

@@ -53,6 +53,27 @@ def test_an_update_installs_once_and_only_when_the_pins_changed(
     assert calls == ([f"setup_env.py {project}"] if installed == OLD_PINS else [])
 
 
+def test_a_package_that_the_user_had_and_the_template_needs_now_is_named(
+    recording: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Git merges the two pins without a conflict; no installer takes both."""
+    template, record = recording
+    record.write_text("", "utf-8")
+    project = small.project(tmp_path / "project", template)
+    stamp = {"requirements": hashlib.sha256(OLD_PINS.encode()).hexdigest()}
+    (project / ".git/info/exclude").write_text(".venv\n", "utf-8")
+    small.write(project / ".venv/.ml-template-requirements", json.dumps(stamp))
+    apart = "# mine\n" * 4  # else both would have changed the same place
+    small.write(project / "requirements.txt", f"{OLD_PINS}{apart}numpy==3  # mine\n")
+    helpers.commit_all(project, "mine")
+    update = [sys.executable, "-m", "copier", "update", "--trust", "--defaults"]
+    done = small.run([*update, "--vcs-ref", small.NEW], project, ML_TEMPLATE_HOOKS="all")
+    assert done.returncode == 0, done.stderr
+    assert "numpy==3" in (project / "requirements.txt").read_text("utf-8")
+    assert "requirements.txt pins twice: numpy; `make lock` settles that." in done.stderr
+    assert record.read_text("utf-8") == ""  # nothing was installed
+
+
 def test_generation_runs_each_step_once(recording: tuple[Path, Path], tmp_path: Path) -> None:
     """The same record, where more is run."""
     template, record = recording
