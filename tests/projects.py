@@ -52,8 +52,7 @@ class Installed:
     @property
     def environment(self) -> dict[str, str]:
         """No network for models, one thread: two of these run beside each other on two cores."""
-        ours = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-        return {**ours, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        return {**outside_make(), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
     @property
     def python(self) -> str:
@@ -96,6 +95,14 @@ def generate(folder: Path, hooks: str = "all", **answers: Any) -> Installed:
     with plumbum.local.env(ML_TEMPLATE_STRICT="1", **tool_environment()):
         root = helpers.copy_project(folder, hooks=hooks, **answers)
     return Installed(root, answers["task"])
+
+
+def outside_make() -> dict[str, str]:
+    """Return this environment without what a `make test ARGS=…` around it passes on."""
+    given = ("ARGS", "TESTS", "JOBS")
+    return {
+        key: value for key, value in os.environ.items() if "MAKE" not in key and key not in given
+    }
 
 
 def tool_environment() -> dict[str, str]:

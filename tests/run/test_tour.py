@@ -13,7 +13,7 @@ import pytest
 import documents
 import helpers
 import terminals
-from projects import tool_environment
+from projects import outside_make, tool_environment
 
 pytestmark = pytest.mark.run
 
@@ -23,10 +23,8 @@ PAGE = helpers.ROOT / "docs" / "tour.md"
 def test_the_tour_leads_to_a_served_model(tmp_path: Path) -> None:
     """All commands in one shell, as in one terminal; what stays is stopped at the end."""
     uvx = terminals.uvx(tmp_path / "programs")
-    # a `make test ARGS=…` around this passes its variables on
-    outer = {key for key in os.environ if "MAKE" in key or key in ("ARGS", "TESTS", "JOBS")}
-    environment = {key: value for key, value in os.environ.items() if key not in outer}
-    environment |= {**tool_environment(), "HF_HUB_OFFLINE": "1", "ML_TEMPLATE_STRICT": "1"}
+    environment = {**outside_make(), **tool_environment()}
+    environment |= {"HF_HUB_OFFLINE": "1", "ML_TEMPLATE_STRICT": "1"}
     environment["PATH"] = f"{uvx.parent}{os.pathsep}{environment['PATH']}"
     lines = ["set -euo pipefail", "set -m"]  # each command in a group of its own
     for block in documents.commands(PAGE):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -55,15 +56,16 @@ def start() -> Iterator[World]:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End without Python's own shutdown.
+    """End as Python does, but leave its modules and objects as they are.
 
-    PyTorch's mesh keeps gloo's threads alive, and one that frees a tensor during that shutdown
-    aborts the process: a finished run would have failed (PyTorch's pull request 179291).
+    PyTorch's mesh keeps gloo's threads alive, and one that frees a tensor while Python takes
+    itself apart aborts: a finished run would have failed (PyTorch's issue 190489).
     """
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    with suppress(OSError):  # nobody reads any more
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError, ValueError):  # nobody reads any more, or it is closed
+            stream.flush()
     os._exit(code)
 
 
