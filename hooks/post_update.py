@@ -66,7 +66,7 @@ def needs_install(project: Path) -> bool:
         return False
     content = pins.read_bytes()
     if b"<<<<<<< " in content or merge_report.pinned_twice(project):
-        print("requirements.txt was not installed: `make lock`, then `make setup`", file=sys.stderr)
+        print("Run `make lock`, then `make setup`; nothing was installed.", file=sys.stderr)
         return False
     try:
         installed = json.loads(stamp_file.read_text(encoding="utf-8"))["requirements"]
