@@ -102,7 +102,9 @@ def test_every_tier_of_tests_is_run_fastest_first() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert settings["tool"]["pytest"]["ini_options"]["testpaths"] == order
     folders = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/test_*.py")}
-    assert folders == set(order)
+    assert folders == {*order, "tests/suites"}
+    suites = yaml.safe_load((ROOT / ".github/workflows/matrix.yml").read_text("utf-8"))["jobs"]
+    assert "make suites" in suites["suites"]["steps"][-1]["run"]
 
 
 def test_our_tools_and_the_projects_have_the_same_versions() -> None:
