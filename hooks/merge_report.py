@@ -23,7 +23,7 @@ def report(project: Path) -> list[str]:
         ]
         if any(Path(name).name == "requirements.txt" for name in conflicts):
             lines += ["requirements.txt: `make lock` takes the template's pins and adds yours."]
-    if twice := pinned_twice(project):
+    if "requirements.txt" not in conflicts and (twice := pinned_twice(project)):
         lines += [f"requirements.txt pins twice: {', '.join(twice)}; `make lock` settles that."]
     if removed := removed_with_edits(project):
         known = "you had changed them" if _last_update(project) else "you may have changed them"
@@ -47,8 +47,9 @@ def pinned_twice(project: Path) -> list[str]:
     """
     file, lines = project / "requirements.txt", dict[str, list[str]]()
     for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
-        if pin := re.match(r"([\w.-]+)==", line):
-            lines.setdefault(pin[1], []).append(line.partition("#")[0])
+        if pin := re.match(r"([\w.-]+) *==", line):
+            name = re.sub(r"[-_.]+", "-", pin[1]).lower()
+            lines.setdefault(name, []).append(line.partition("#")[0])
     return [
         name
         for name, found in lines.items()

@@ -66,7 +66,8 @@ def needs_install(project: Path) -> bool:
         return False
     content = pins.read_bytes()
     if b"<<<<<<< " in content or merge_report.pinned_twice(project):
-        print("Run `make lock`, then `make setup`; nothing was installed.", file=sys.stderr)
+        remedy = "run `make lock`, then `make setup`"
+        print(f"requirements.txt cannot be installed as it is: {remedy}.", file=sys.stderr)
         return False
     try:
         installed = json.loads(stamp_file.read_text(encoding="utf-8"))["requirements"]

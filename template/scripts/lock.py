@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from machine import environments, pip_config, steps
@@ -86,18 +86,19 @@ def lock(requires: str, name: str, *options: str) -> None:
     project.run(uv, *command, *OPTIONS, *options, "--output-file", draft, env=environment())
     lines = draft.read_text(encoding="utf-8").splitlines()
     draft.unlink()
-    pins = [pin for line in lines if not GPU_RUNTIME.match(line) and (pin := PIN.match(line))]
-    steps.write_atomically(target, "\n".join(in_the_order_of(before.splitlines(), pins)) + "\n")
+    pins = [line for line in lines if not GPU_RUNTIME.match(line)]
+    written = in_the_order_of(before.splitlines(), pins)
+    steps.write_atomically(target, "\n".join(written) + "\n")
     print(f"{name}: {len(pins)} pins")
 
 
-def in_the_order_of(before: Sequence[str], pins: Sequence[Pin]) -> list[str]:
-    """Return these pins in the order of the lines before; new ones come last.
+def in_the_order_of(before: Sequence[str], resolved: Sequence[str]) -> list[str]:
+    """Return uv's lines in the order of the lines before; new ones come last.
 
     What still holds stays as it is: the next update then changes the template's lines, and meets
     none of yours. Comments stay; requirements that are not among the pins go.
     """
-    new, old = by_package(pins), by_package(filter(None, map(PIN.match, before)))
+    new, old = by_package(resolved), by_package(before)
     lines: list[str] = []
     for line in before:
         if name := package(line):
@@ -108,7 +109,7 @@ def in_the_order_of(before: Sequence[str], pins: Sequence[Pin]) -> list[str]:
         lines += ["", ADDED]
     for name in sorted(new):
         lines += renewed([], new[name])
-    return lines
+    return lines + [line for line in resolved if not PIN.match(line)]  # folders
 
 
 def package(line: str) -> str:
@@ -117,10 +118,10 @@ def package(line: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
 
 
-def by_package(pins: Iterable[Pin]) -> dict[str, list[Pin]]:
+def by_package(lines: Sequence[str]) -> dict[str, list[Pin]]:
     """Return the pins of each package: more than one where versions differ between Pythons."""
     found: dict[str, list[Pin]] = {}
-    for pin in pins:
+    for pin in filter(None, map(PIN.match, lines)):
         found.setdefault(package(pin.string), []).append(pin)
     return found
 

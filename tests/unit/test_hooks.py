@@ -228,7 +228,7 @@ def test_update_does_not_install_conflicting_pins(project: Path) -> None:
     (project / "requirements.txt").write_text(
         "<<<<<<< before\na==1\n=======\na==2\n>>>>>>> after\n"
     )
-    assert "Run `make lock`" in run("post_update", project)
+    assert "run `make lock`" in run("post_update", project)
     assert ran(project) == []
 
 
