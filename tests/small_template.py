@@ -25,7 +25,7 @@ FILES = {
     "src/{{package_name}}/loop.py": "first = 1\nsecond = 2\nthird = 3\nfourth = 4\nfifth = 5\n",
     "src/{{package_name}}/old.py": "old = 1\n",
     "configs/serve.yaml": "limits:\n  max_inputs: 64\n  max_waiting_requests: 32 # requests\n",
-    "requirements.txt": "numpy==1\n",
+    "requirements.txt": "numpy==1\n\n# For what you added\n",
     "notes.md": "# Notes\n",
 }
 MODULES = ("__init__", "answers", "commands", "steps")

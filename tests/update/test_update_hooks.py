@@ -15,7 +15,8 @@ import small_template as small
 
 pytestmark = pytest.mark.update
 
-OLD_PINS, NEW_PINS = small.FILES["requirements.txt"], "numpy==2\n"
+OLD_PINS = small.FILES["requirements.txt"]
+NEW_PINS = OLD_PINS.replace("numpy==1", "numpy==2")
 SCRIPTS = ("setup_env", "doctor", "smoke_test")
 
 
@@ -63,13 +64,13 @@ def test_a_package_that_the_user_had_and_the_template_needs_now_is_named(
     stamp = {"requirements": hashlib.sha256(OLD_PINS.encode()).hexdigest()}
     (project / ".git/info/exclude").write_text(".venv\n", "utf-8")
     small.write(project / ".venv/.ml-template-requirements", json.dumps(stamp))
-    apart = "# mine\n" * 4  # else both would have changed the same place
-    small.write(project / "requirements.txt", f"{OLD_PINS}{apart}numpy==3  # mine\n")
+    small.write(project / "requirements.txt", f"{OLD_PINS}NumPy==3  # mine\n")
     helpers.commit_all(project, "mine")
     update = [sys.executable, "-m", "copier", "update", "--trust", "--defaults"]
     done = small.run([*update, "--vcs-ref", small.NEW], project, ML_TEMPLATE_HOOKS="all")
     assert done.returncode == 0, done.stderr
-    assert "numpy==3" in (project / "requirements.txt").read_text("utf-8")
+    merged = (project / "requirements.txt").read_text("utf-8")
+    assert merged == f"{NEW_PINS}NumPy==3  # mine\n"
     assert "requirements.txt pins twice: numpy; `make lock` settles that." in done.stderr
     assert record.read_text("utf-8") == ""  # nothing was installed
 
